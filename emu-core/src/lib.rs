@@ -1,1 +1,48 @@
-//! placeholder
+//! The CPU emulator: CPUs with their state and clocks, guest code written in Rust on coroutines, the
+//! deterministic engine, schedulers, costs and probes.
+//!
+//! Owns *when* things happen and *which CPU* they happen on. Refuses to know what an operating system
+//! is: tasks, locks and page tables belong to the guest code above (`emu-linux`), the MMU itself to
+//! `emu-mmu` below.
+//!
+//! Guest code is an ordinary function over a [`Ctx`]. It never holds a CPU: each verb of `Ctx` finds the
+//! CPU it runs on anew, because between two verbs an interrupt may land and the code may go on
+//! elsewhere.
+//!
+//! ```
+//! use emu_core::{Clocked, Engine, MachineConfig, ContextEnd};
+//! use emu_mmu::Ra;
+//!
+//! let config = MachineConfig::small_test();
+//! let mut engine = Engine::new(config, Box::new(Clocked::new())).unwrap();
+//! engine.start_cpu(0, Box::new(|cx| {
+//!     cx.store_real_u64(Ra::new(0x1000), 42, "example: store")?;
+//!     cx.retire(10)?;
+//!     Ok(ContextEnd::Halt)
+//! }));
+//! let end = engine.run().unwrap();
+//! assert_eq!(end.cpus.len(), 1);
+//! assert!(end.cpus[0].clock.get() > 0);
+//! ```
+
+mod cost;
+mod cpu;
+mod ctx;
+mod engine;
+mod exception;
+mod guest;
+mod machine;
+mod probe;
+mod schedule;
+mod scheduler;
+
+pub use cost::{Category, CostError, CostTable, CycleStack, Cycles, MachineKind};
+pub use cpu::{CpuId, CpuReport, HardwareCounters};
+pub use ctx::{Ctx, Frame};
+pub use engine::{Engine, EngineError, RunEnd};
+pub use exception::{Exception, Interrupt, Run, Step, Vectors};
+pub use guest::{ContextEnd, ContextId, GuestCode};
+pub use machine::{Machine, MachineConfig};
+pub use probe::{Event, Interest, Observer};
+pub use schedule::{Schedule, ScheduleError};
+pub use scheduler::{Choice, Clocked, Options, Random, Recorder, Replay, Scheduler};

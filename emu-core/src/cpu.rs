@@ -1,0 +1,157 @@
+//! One emulated CPU: clock, interrupt state, MMU, reservation.
+//!
+//! Owns per-CPU hardware state. Refuses to know which task runs: it names a guest context, no more.
+
+use crate::cost::{Category, CycleStack, Cycles};
+use crate::guest::ContextId;
+use emu_mmu::{AccessState, Mmu, MmuGeometry, Ra};
+
+/// Number of a CPU, from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CpuId(pub u16);
+
+impl CpuId {
+    /// The number as an index.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl std::fmt::Display for CpuId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What the hardware of one CPU did, in events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HardwareCounters {
+    /// Translations that missed the ERAT.
+    pub erat_misses: u64,
+    /// Translations that missed the TLB and walked the hash table.
+    pub walks: u64,
+    /// Groups read by walks.
+    pub groups_read: u64,
+    /// Global invalidations issued.
+    pub tlbie: u64,
+    /// Local invalidations issued.
+    pub tlbiel: u64,
+    /// ptesync executed.
+    pub ptesync: u64,
+    /// Asynchronous interrupts taken.
+    pub interrupts: u64,
+    /// Storage interrupts taken.
+    pub storage_interrupts: u64,
+    /// Verbs executed.
+    pub verbs: u64,
+}
+
+/// State of one CPU when a run ended.
+#[derive(Clone, Copy, Debug)]
+pub struct CpuReport {
+    /// Its clock.
+    pub clock: Cycles,
+    /// Where its cycles went; they sum to the clock.
+    pub stack: CycleStack,
+    /// What its hardware did.
+    pub counters: HardwareCounters,
+    /// Longest span with external interrupts disabled.
+    pub irqs_off_max: Cycles,
+}
+
+pub(crate) struct Cpu {
+    pub id: CpuId,
+    pub clock: Cycles,
+    /// A verb that begins at or after this point attends to the engine or to an interrupt first.
+    pub deadline: Cycles,
+    pub budget_end: Cycles,
+    pub decrementer: Cycles,
+    pub ipi_at: Option<Cycles>,
+    pub forced_interrupt: bool,
+    pub interrupts_enabled: bool,
+    pub waiting: bool,
+    pub context: ContextId,
+    pub state: AccessState,
+    pub mmu: Mmu,
+    pub reservation: Option<(Ra, u64)>,
+    pub stack: CycleStack,
+    pub counters: HardwareCounters,
+    pub irqs_off_since: Option<Cycles>,
+    pub irqs_off_max: Cycles,
+}
+
+impl Cpu {
+    pub fn new(id: CpuId, geometry: &MmuGeometry) -> Self {
+        Cpu {
+            id,
+            clock: Cycles::ZERO,
+            deadline: Cycles::ZERO,
+            budget_end: Cycles::ZERO,
+            decrementer: Cycles::MAX,
+            ipi_at: None,
+            forced_interrupt: false,
+            interrupts_enabled: false,
+            waiting: false,
+            context: ContextId::NONE,
+            state: AccessState::kernel(),
+            mmu: Mmu::new(geometry),
+            reservation: None,
+            stack: CycleStack::default(),
+            counters: HardwareCounters::default(),
+            irqs_off_since: None,
+            irqs_off_max: Cycles::ZERO,
+        }
+    }
+
+    #[inline]
+    pub fn charge(&mut self, category: Category, cycles: u64) {
+        let cycles = Cycles::new(cycles);
+        self.clock += cycles;
+        self.stack.charge(category, cycles);
+    }
+
+    /// When the next asynchronous interrupt is due, whether or not it is enabled.
+    pub fn interrupt_due_at(&self) -> Cycles {
+        if self.forced_interrupt {
+            return Cycles::ZERO;
+        }
+        self.decrementer.min(self.ipi_at.unwrap_or(Cycles::MAX))
+    }
+
+    pub fn set_deadline(&mut self) {
+        self.deadline = if self.interrupts_enabled {
+            self.budget_end.min(self.interrupt_due_at())
+        } else {
+            self.budget_end
+        };
+    }
+
+    pub fn set_interrupts(&mut self, enabled: bool) {
+        if enabled == self.interrupts_enabled {
+            return;
+        }
+        self.interrupts_enabled = enabled;
+        if enabled {
+            if let Some(since) = self.irqs_off_since.take() {
+                self.irqs_off_max = self.irqs_off_max.max(self.clock.saturating_sub(since));
+            }
+        } else {
+            self.irqs_off_since = Some(self.clock);
+        }
+        self.set_deadline();
+    }
+
+    pub fn idle_until(&mut self, point: Cycles) {
+        let wait = point.saturating_sub(self.clock);
+        self.charge(Category::Idle, wait.get());
+    }
+
+    pub fn report(&self) -> CpuReport {
+        CpuReport {
+            clock: self.clock,
+            stack: self.stack,
+            counters: self.counters,
+            irqs_off_max: self.irqs_off_max,
+        }
+    }
+}

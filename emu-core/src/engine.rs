@@ -1,0 +1,262 @@
+//! The deterministic engine: one host thread runs all CPUs, one at a time.
+//!
+//! Owns the order in which CPUs go on, by asking the scheduler. Refuses to decide which task a CPU runs:
+//! that is guest code.
+
+use crate::cost::{Category, Cycles};
+use crate::cpu::{Cpu, CpuId, CpuReport};
+use crate::exception::Exception;
+use crate::guest::{Context, ContextEnd, ContextId, GuestCode, Outcome, Pause, StackPool};
+use crate::machine::{Machine, MachineConfig};
+use crate::probe::Observer;
+use crate::scheduler::{Choice, Options, Scheduler};
+use emu_mmu::MemoryError;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Longest budget: how soon a request to stop is noticed.
+const BUDGET_MAX: Cycles = Cycles::new(10_000_000);
+
+/// Why a machine could not be built or run on.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// More CPUs than the engine has room for, or none.
+    #[error("{0} CPUs: a machine has 1 to 64")]
+    CpuCount(u16),
+    /// The hash table ends beyond guest memory.
+    #[error("the hash table ends at {end:#x}, beyond guest memory of {memory:#x} bytes")]
+    TableOutsideMemory {
+        /// First address after the table.
+        end: u64,
+        /// Size of guest memory in bytes.
+        memory: u64,
+    },
+    /// The host refused the memory.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The host refused a stack.
+    #[error("no host stack for a guest context: {0}")]
+    Stack(#[from] std::io::Error),
+    /// Guest code ended with an exception that nothing handled.
+    #[error("guest code on CPU {cpu} ended: {exception}")]
+    Guest {
+        /// The CPU it ran on.
+        cpu: CpuId,
+        /// What it ended with.
+        exception: Exception,
+    },
+    /// Guest code switched to a context that does not exist or has ended.
+    #[error("CPU {cpu} switched to context {context}, which does not exist")]
+    NoContext {
+        /// The CPU.
+        cpu: CpuId,
+        /// The context's number.
+        context: u32,
+    },
+    /// Every CPU waits and no interrupt is due.
+    #[error("deadlock: every CPU waits for an interrupt and none is due")]
+    Deadlock,
+}
+
+/// State of the machine when a run ended.
+#[derive(Clone, Debug)]
+pub struct RunEnd {
+    /// Each CPU.
+    pub cpus: Vec<CpuReport>,
+    /// True if the run was stopped from outside rather than halted by the guest.
+    pub stopped: bool,
+}
+
+/// Runs a machine.
+pub struct Engine {
+    machine: Arc<Machine>,
+    cpus: Vec<Option<Box<Cpu>>>,
+    contexts: Vec<Option<Context>>,
+    stacks: StackPool,
+    quantum: Cycles,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("machine", &self.machine).finish()
+    }
+}
+
+impl Engine {
+    /// Builds a machine whose undetermined choices `scheduler` makes.
+    ///
+    /// # Errors
+    /// A shape that cannot be, or memory that the host refuses.
+    pub fn new(
+        config: MachineConfig,
+        scheduler: Box<dyn Scheduler>,
+    ) -> Result<Self, EngineError> {
+        Self::with_observer(config, scheduler, None)
+    }
+
+    /// The same, with an observer of hardware events.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn with_observer(
+        config: MachineConfig,
+        scheduler: Box<dyn Scheduler>,
+        observer: Option<Box<dyn Observer>>,
+    ) -> Result<Self, EngineError> {
+        let quantum = config.quantum;
+        let cpus = (0..config.cpus)
+            .map(|i| Some(Box::new(Cpu::new(CpuId(i), &config.geometry))))
+            .collect();
+        let machine = Arc::new(Machine::new(config, scheduler, observer)?);
+        Ok(Engine { machine, cpus, contexts: Vec::new(), stacks: StackPool::default(), quantum })
+    }
+
+    /// What the CPUs share.
+    pub fn machine(&self) -> &Arc<Machine> {
+        &self.machine
+    }
+
+    /// Gives a CPU its first context. CPUs that are never started stay idle.
+    pub fn start_cpu(&mut self, cpu: u16, code: GuestCode) -> ContextId {
+        let id = self.machine.new_context_id();
+        self.machine.newborn.lock().push((id, code));
+        if let Some(Some(cpu)) = self.cpus.get_mut(cpu as usize) {
+            cpu.context = id;
+        }
+        id
+    }
+
+    /// Runs until guest code halts the machine or the run is stopped.
+    ///
+    /// # Errors
+    /// Guest code that ends with an unhandled exception, a deadlock, a host out of stacks.
+    pub fn run(&mut self) -> Result<RunEnd, EngineError> {
+        loop {
+            if self.machine.stopping() {
+                return Ok(self.end(true));
+            }
+            let (index, budget) = self.next_cpu()?;
+            let Some(mut cpu) = self.cpus[index].take() else { continue };
+            self.prepare(&mut cpu, budget);
+            let outcome = self.resume(cpu)?;
+            match outcome {
+                Outcome::Paused(_) | Outcome::Ended(Ok(ContextEnd::SwitchTo(_))) => {}
+                Outcome::Ended(Ok(ContextEnd::Halt)) => return Ok(self.end(false)),
+                Outcome::Ended(Err(Exception::Stop)) => return Ok(self.end(true)),
+                Outcome::Ended(Err(exception)) => {
+                    return Err(EngineError::Guest { cpu: CpuId(index as u16), exception });
+                }
+            }
+        }
+    }
+
+    /// The CPU to go on and its budget.
+    fn next_cpu(&mut self) -> Result<(usize, Cycles), EngineError> {
+        let mut ready: Vec<(usize, Cycles)> = Vec::with_capacity(self.cpus.len());
+        for (index, cpu) in self.cpus.iter_mut().enumerate() {
+            let Some(cpu) = cpu else { continue };
+            if cpu.context == ContextId::NONE {
+                continue;
+            }
+            if let Some(at) = self.machine.mail[index].ipi.lock().take() {
+                cpu.ipi_at = Some(cpu.ipi_at.map_or(at, |earlier| earlier.min(at)));
+            }
+            let at = if cpu.waiting { cpu.interrupt_due_at().max(cpu.clock) } else { cpu.clock };
+            if at != Cycles::MAX {
+                ready.push((index, at));
+            }
+        }
+        let first = (0..ready.len()).min_by_key(|&i| ready[i].1).ok_or(EngineError::Deadlock)?;
+        let pick = if ready.len() == 1 {
+            0
+        } else {
+            let options = Options { count: ready.len() as u64, clocked: first as u64 };
+            self.machine.choose(Choice::NextCpu, options) as usize
+        };
+        let (index, at) = ready[pick.min(ready.len() - 1)];
+        let others = ready.iter().filter(|r| r.0 != index).map(|r| r.1).min();
+        let clocked = others.map_or(BUDGET_MAX, |next| {
+            (next.saturating_sub(at) + self.quantum).min(BUDGET_MAX)
+        });
+        let options = Options { count: u64::MAX, clocked: clocked.get().max(1) };
+        let budget = Cycles::new(self.machine.choose(Choice::Budget, options).max(1));
+        Ok((index, budget))
+    }
+
+    /// Brings a CPU to the point where it goes on.
+    fn prepare(&mut self, cpu: &mut Cpu, budget: Cycles) {
+        if cpu.waiting {
+            let due = cpu.interrupt_due_at().max(cpu.clock);
+            cpu.idle_until(due);
+            cpu.waiting = false;
+        } else {
+            let options = Options { count: 2, clocked: 0 };
+            if cpu.interrupts_enabled && self.machine.choose(Choice::Interrupt, options) == 1 {
+                cpu.forced_interrupt = true;
+            }
+        }
+        let mail = &self.machine.mail[cpu.id.index()];
+        if mail.full.swap(false, Ordering::AcqRel) {
+            let received = self.machine.costs.tlbie_received;
+            for operand in mail.invalidations.lock().drain(..) {
+                cpu.mmu.tlb_invalidate(&operand);
+                cpu.charge(Category::Tlbie, received);
+            }
+        }
+        cpu.budget_end = cpu.clock + budget;
+        cpu.set_deadline();
+    }
+
+    fn resume(&mut self, cpu: Box<Cpu>) -> Result<Outcome, EngineError> {
+        self.adopt_newborn()?;
+        let (index, id, context_id) = (cpu.id.index(), cpu.id, cpu.context);
+        let Some(Some(context)) = self.contexts.get_mut(context_id.index()) else {
+            self.cpus[index] = Some(cpu);
+            return Err(EngineError::NoContext { cpu: id, context: context_id.get() });
+        };
+        let (mut cpu, outcome) = context.resume(cpu);
+        match outcome {
+            Outcome::Paused(Pause::Wait) => cpu.waiting = true,
+            Outcome::Paused(Pause::Budget | Pause::Switch) => {}
+            Outcome::Ended(end) => {
+                if let Some(context) = self.contexts[context_id.index()].take() {
+                    self.stacks.put(context.into_stack());
+                }
+                self.machine.contexts_free.lock().push(context_id);
+                if let Ok(ContextEnd::SwitchTo(next)) = end {
+                    cpu.context = next;
+                }
+            }
+        }
+        self.cpus[index] = Some(cpu);
+        Ok(outcome)
+    }
+
+    fn adopt_newborn(&mut self) -> Result<(), EngineError> {
+        let newborn = std::mem::take(&mut *self.machine.newborn.lock());
+        for (id, code) in newborn {
+            let stack = self.stacks.take()?;
+            let context = Context::new(self.machine.clone(), code, stack);
+            if self.contexts.len() <= id.index() {
+                self.contexts.resize_with(id.index() + 1, || None);
+            }
+            self.contexts[id.index()] = Some(context);
+        }
+        Ok(())
+    }
+
+    /// Lets every clock stand where the last one stands, so that the machine ends at one moment.
+    fn end(&mut self, stopped: bool) -> RunEnd {
+        let last = self.cpus.iter().flatten().map(|c| c.clock).max().unwrap_or_default();
+        let cpus = self
+            .cpus
+            .iter_mut()
+            .flatten()
+            .map(|cpu| {
+                cpu.idle_until(last);
+                cpu.report()
+            })
+            .collect();
+        RunEnd { cpus, stopped }
+    }
+}

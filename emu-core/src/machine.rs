@@ -1,0 +1,195 @@
+//! What all CPUs of a machine share: guest memory, the hash table's place, costs, mailboxes.
+//!
+//! Owns the shared hardware. Refuses per-CPU state and anything of the guest's.
+
+use crate::cost::{CostTable, MachineKind};
+use crate::cpu::CpuId;
+use crate::engine::EngineError;
+use crate::exception::Vectors;
+use crate::guest::{ContextId, GuestCode};
+use crate::probe::{Event, Interest, Observer};
+use crate::scheduler::{Choice, Options, Scheduler};
+use crate::Cycles;
+use emu_mmu::{GuestMemory, Hpt, MmuGeometry, TlbInvalidate};
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// The shape of a machine.
+#[derive(Clone, Debug)]
+pub struct MachineConfig {
+    /// Number of CPUs, 1 to 64.
+    pub cpus: u16,
+    /// Guest memory in bytes, a multiple of the host page size.
+    pub memory_bytes: u64,
+    /// Where the hash table lies and how large it is.
+    pub hpt: Hpt,
+    /// Sizes of each CPU's SLB, ERATs and TLB.
+    pub geometry: MmuGeometry,
+    /// What each step costs.
+    pub costs: CostTable,
+    /// Most cycles that one CPU may run ahead of another.
+    pub quantum: Cycles,
+}
+
+impl MachineConfig {
+    /// Most CPUs a machine may have.
+    pub const CPUS_MAX: u16 = 64;
+
+    /// One CPU, 16 MiB, the smallest hash table at 8 MiB, one cycle a step: for examples and tests.
+    ///
+    /// # Panics
+    /// Never: its figures are constants that a test checks.
+    pub fn small_test() -> Self {
+        MachineConfig {
+            cpus: 1,
+            memory_bytes: 16 << 20,
+            hpt: Hpt::new(emu_mmu::Ra::new(8 << 20), 11).expect("a legal table"),
+            geometry: MmuGeometry::PPC970,
+            costs: CostTable::functional(),
+            quantum: Cycles::new(1000),
+        }
+    }
+
+    /// Geometry of the translation structures of a machine.
+    pub fn geometry_of(machine: MachineKind) -> MmuGeometry {
+        match machine {
+            MachineKind::Ppc970 => MmuGeometry::PPC970,
+            MachineKind::Power8 => MmuGeometry::POWER8,
+        }
+    }
+}
+
+/// Mail for one CPU from the others.
+#[derive(Default)]
+pub(crate) struct Mailbox {
+    pub invalidations: Mutex<Vec<TlbInvalidate>>,
+    pub full: AtomicBool,
+    pub ipi: Mutex<Option<Cycles>>,
+}
+
+/// What all CPUs share.
+pub struct Machine {
+    pub(crate) memory: GuestMemory,
+    pub(crate) hpt: Hpt,
+    pub(crate) costs: CostTable,
+    pub(crate) cpus: u16,
+    pub(crate) vectors: OnceLock<Arc<dyn Vectors>>,
+    pub(crate) mail: Vec<Mailbox>,
+    pub(crate) newborn: Mutex<Vec<(ContextId, GuestCode)>>,
+    pub(crate) contexts_free: Mutex<Vec<ContextId>>,
+    pub(crate) contexts_count: AtomicU32,
+    pub(crate) scheduler: Mutex<Box<dyn Scheduler>>,
+    pub(crate) stop: AtomicBool,
+    observer: OnceLock<Mutex<Box<dyn Observer>>>,
+    interest: Interest,
+}
+
+impl std::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Machine").field("cpus", &self.cpus).field("hpt", &self.hpt).finish()
+    }
+}
+
+impl Machine {
+    pub(crate) fn new(
+        config: MachineConfig,
+        scheduler: Box<dyn Scheduler>,
+        observer: Option<Box<dyn Observer>>,
+    ) -> Result<Self, EngineError> {
+        if config.cpus == 0 || config.cpus > MachineConfig::CPUS_MAX {
+            return Err(EngineError::CpuCount(config.cpus));
+        }
+        let end = config.hpt.base().get() + config.hpt.size_bytes();
+        if end > config.memory_bytes {
+            return Err(EngineError::TableOutsideMemory { end, memory: config.memory_bytes });
+        }
+        let interest = observer.as_ref().map_or(Interest::NONE, |o| o.interest());
+        let cell = OnceLock::new();
+        if let Some(observer) = observer {
+            let _ = cell.set(Mutex::new(observer));
+        }
+        Ok(Machine {
+            memory: GuestMemory::new(config.memory_bytes)?,
+            hpt: config.hpt,
+            costs: config.costs,
+            cpus: config.cpus,
+            vectors: OnceLock::new(),
+            mail: (0..config.cpus).map(|_| Mailbox::default()).collect(),
+            newborn: Mutex::new(Vec::new()),
+            contexts_free: Mutex::new(Vec::new()),
+            contexts_count: AtomicU32::new(0),
+            scheduler: Mutex::new(scheduler),
+            stop: AtomicBool::new(false),
+            observer: cell,
+            interest,
+        })
+    }
+
+    /// Guest memory. Guest code reaches it by the verbs of [`crate::Ctx`]; this is for set-up before a
+    /// run and for reading results after one.
+    pub fn memory(&self) -> &GuestMemory {
+        &self.memory
+    }
+
+    /// The hash table's place and size.
+    pub fn hpt(&self) -> &Hpt {
+        &self.hpt
+    }
+
+    /// The costs of this machine.
+    pub fn costs(&self) -> &CostTable {
+        &self.costs
+    }
+
+    /// Number of CPUs.
+    pub fn cpus(&self) -> u16 {
+        self.cpus
+    }
+
+    /// Installs the guest's interrupt vectors. Later calls are ignored: a machine boots once.
+    pub fn set_vectors(&self, vectors: Arc<dyn Vectors>) {
+        let _ = self.vectors.set(vectors);
+    }
+
+    /// Asks the engine to end the run; guest code unwinds at its next verb that attends to the engine.
+    pub fn request_stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn choose(&self, kind: Choice, options: Options) -> u64 {
+        self.scheduler.lock().choose(kind, options)
+    }
+
+    #[inline]
+    pub(crate) fn wants(&self, interest: Interest) -> bool {
+        self.interest.contains(interest)
+    }
+
+    pub(crate) fn observe(&self, cpu: CpuId, now: Cycles, event: Event) {
+        if let Some(observer) = self.observer.get() {
+            observer.lock().observe(cpu, now, event);
+        }
+    }
+
+    pub(crate) fn new_context_id(&self) -> ContextId {
+        self.contexts_free.lock().pop().unwrap_or_else(|| {
+            ContextId::from_index(self.contexts_count.fetch_add(1, Ordering::Relaxed))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_test_machine_is_legal() {
+        let config = MachineConfig::small_test();
+        assert!(config.hpt.base().get() + config.hpt.size_bytes() <= config.memory_bytes);
+    }
+}

@@ -1,0 +1,173 @@
+//! What a run is: its source, its kernel, its policy, its seed.
+//!
+//! Owns the configuration that a program or the command fills in, and its checks.
+
+use emu_core::Schedule;
+use std::path::PathBuf;
+
+/// The kernel whose layout and behaviour is modelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KernelVersion {
+    /// 2.6.38 with the mmotm patches of March 2011.
+    V2_6_38,
+    /// 6.1.
+    V6_1,
+}
+
+impl KernelVersion {
+    /// All of them, in order of age.
+    pub const ALL: [KernelVersion; 2] = [KernelVersion::V2_6_38, KernelVersion::V6_1];
+
+    /// The name as typed and reported.
+    pub const fn name(self) -> &'static str {
+        match self {
+            KernelVersion::V2_6_38 => "2.6.38",
+            KernelVersion::V6_1 => "6.1",
+        }
+    }
+}
+
+/// What is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A built-in scenario, by name.
+    Scenario(String),
+    /// An ftrace capture, plain or gzip.
+    Trace(PathBuf),
+}
+
+/// Who makes the choices that are not determined.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ScheduleChoice {
+    /// The clocks.
+    #[default]
+    Clocked,
+    /// A random number generator with the run's seed.
+    Random,
+    /// A recorded schedule.
+    Replay(Schedule),
+}
+
+/// Everything that determines a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunConfig {
+    /// Policy name.
+    pub policy: String,
+    /// Kernel; `None` takes the source's own (2.6.38 for scenarios, 6.1 for traces).
+    pub kernel: Option<KernelVersion>,
+    /// log2 of the number of groups; `None` takes the kernel's rule for the memory size.
+    pub htab_bits: Option<u8>,
+    /// Number of CPUs, 1 to 64; `None` takes the source's own.
+    pub cpus: Option<u16>,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Pages of the swap map touched at swapoff; `None` takes the scenario's own (all).
+    pub touch: Option<u64>,
+    /// Tasks may run on one CPU only.
+    pub pin: bool,
+    /// The n-th page-table allocation for the kernel fails, counted from 1.
+    pub fail_alloc: Option<u64>,
+    /// Who makes the choices.
+    pub schedule: ScheduleChoice,
+    /// Check the invariants.
+    pub check: bool,
+}
+
+impl RunConfig {
+    /// The defaults with a policy.
+    pub fn new(policy: &str) -> Self {
+        RunConfig {
+            policy: policy.to_owned(),
+            kernel: None,
+            htab_bits: None,
+            cpus: None,
+            seed: 1,
+            touch: None,
+            pin: false,
+            fail_alloc: None,
+            schedule: ScheduleChoice::Clocked,
+            check: true,
+        }
+    }
+}
+
+/// Why a run could not be made. Every text names what was wrong and what would be right.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No policy of that name.
+    #[error("no policy `{name}`{}; `emu policy list` names them all", nearest_words(.nearest))]
+    NoPolicy {
+        /// What was asked for.
+        name: String,
+        /// The nearest name there is.
+        nearest: Option<String>,
+    },
+    /// No scenario of that name, and no such file.
+    #[error("no scenario or file `{name}`{}; scenarios: {known}", nearest_words(.nearest))]
+    NoScenario {
+        /// What was asked for.
+        name: String,
+        /// The nearest name there is.
+        nearest: Option<String>,
+        /// All names.
+        known: String,
+    },
+    /// A value out of range.
+    #[error("{what} is {value}: {right}")]
+    Value {
+        /// What it sets.
+        what: &'static str,
+        /// The value given.
+        value: String,
+        /// What would be right.
+        right: String,
+    },
+    /// The trace was refused.
+    #[error(transparent)]
+    Trace(#[from] crate::trace::TraceError),
+    /// The engine refused or stopped.
+    #[error(transparent)]
+    Engine(#[from] emu_core::EngineError),
+    /// A cost table was refused.
+    #[error(transparent)]
+    Cost(#[from] emu_core::CostError),
+    /// The symbol table was refused.
+    #[error("symbol table: {0}")]
+    Symbols(String),
+}
+
+fn nearest_words(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|n| format!(", did you mean `{n}`?")).unwrap_or_default()
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Operations done.
+    pub done: u64,
+    /// Operations in all, if known.
+    pub total: Option<u64>,
+}
+
+/// The name in `known` nearest to `name`, if any is near.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(score, _)| *score > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_name_is_suggested() {
+        let known = ["mmotm", "mainline-6.1", "hugh-preempt"];
+        assert_eq!(nearest("mmtom", known), Some("mmotm".into()));
+        assert_eq!(nearest("hugh", known), Some("hugh-preempt".into()));
+        assert_eq!(nearest("zzzz", known), None);
+    }
+}
