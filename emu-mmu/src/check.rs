@@ -1,0 +1,226 @@
+//! The invariant `duplicate-hpte`: at most one valid entry translates a virtual page, over both groups and all page sizes.
+//!
+//! Owns its own decoding of entries and hash, so that an error in `hpt`, `hpte` or `addr` cannot hide itself; of those it
+//! takes only the names of numbers. Refuses to judge entries no search can reach: wrong group, reserved size.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::addr::{HpteIndex, Ra, Vpn};
+use crate::memory::{GuestMemory, MemoryError};
+
+/// Two valid entries that serve a common virtual page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Duplicate {
+    /// The entry that was there.
+    pub first: HpteIndex,
+    /// The entry that came to it.
+    pub second: HpteIndex,
+    /// The first 4 KB page both serve.
+    pub vpn: Vpn,
+}
+
+/// log2 of base page sizes.
+const BASE_SHIFTS: [u32; 4] = [12, 16, 24, 34];
+
+/// What an entry serves: segment size code, log2 of the base page, and base page number (virtual address >> shift).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Served {
+    one_t: bool,
+    shift: u32,
+    page: u64,
+}
+
+impl Served {
+    /// First 4 KB page.
+    fn vpn(self) -> u64 {
+        self.page << (self.shift - 12)
+    }
+}
+
+/// log2 of the base page size of an entry, from L and LP (Power ISA 2.07 Book III-S 5.7.7.1 with POWER7's codes).
+fn base_shift(v: u64, r: u64) -> Option<u32> {
+    if v & 4 == 0 {
+        return Some(12);
+    }
+    match (r >> 12) & 0xff {
+        0x38 => Some(12),
+        0x08 => Some(16),
+        0x00 => Some(24),
+        0x03 => Some(34),
+        lp if lp & 0xf == 7 => Some(12),
+        lp if lp & 0xf == 1 => Some(16),
+        _ => None,
+    }
+}
+
+/// Decodes an entry; `None` if it is invalid or no search for any page would come to it.
+fn decode(index: u64, groups_log2: u8, v: u64, r: u64) -> Option<Served> {
+    if v & 1 == 0 || v >> 63 != 0 {
+        return None;
+    }
+    let one_t = v >> 62 == 1;
+    let shift = base_shift(v, r)?;
+    let va_high = (v << 2 >> 2) >> 7 << 23;
+    let segment_shift = if one_t { 40 } else { 28 };
+    // AVPN has 55 bits: a VA of 78. Keep to the 76 that a VPN of 64 bits can name.
+    if (v << 2 >> 2) >> 60 != 0 || segment_shift < shift {
+        return None;
+    }
+    let vpn_high = (v << 2 >> 2) >> 7 << 11;
+    let _ = va_high;
+    let vsid = vpn_high >> (segment_shift - 12);
+    let spread = if one_t { vsid ^ (vsid << 25) } else { vsid };
+    let mask = (1u64 << groups_log2) - 1;
+    let group = index >> 3;
+    let hash = if v & 2 != 0 { !group & mask } else { group };
+    // Below bit 23 of the address the page number is only in the hash.
+    let low = if shift < 23 {
+        (hash ^ spread) & ((1 << (23 - shift)) - 1)
+    } else {
+        0
+    };
+    let page = (vpn_high >> (shift - 12)) | low;
+    let in_segment = page & ((1 << (segment_shift - shift)) - 1);
+    let reachable = (spread ^ in_segment) & ((1 << 39) - 1) & mask == hash;
+    reachable.then_some(Served { one_t, shift, page })
+}
+
+/// Follows stores into a table and reports duplicates as they come to be.
+#[derive(Clone, Debug)]
+pub struct DuplicateChecker {
+    base: u64,
+    groups_log2: u8,
+    /// Both words of each entry seen.
+    words: HashMap<u64, (u64, u64)>,
+    /// Who serves what.
+    served: BTreeMap<Served, Vec<u64>>,
+}
+
+impl DuplicateChecker {
+    /// A checker of an empty table of `2^groups_log2` groups at `base`. A size above 39, which no table has, counts as 39.
+    pub fn new(base: Ra, groups_log2: u8) -> Self {
+        let groups_log2 = groups_log2.min(39);
+        Self {
+            base: base.get(),
+            groups_log2,
+            words: HashMap::new(),
+            served: BTreeMap::new(),
+        }
+    }
+
+    /// Follows a store of a doubleword anywhere in guest memory; stores outside the table are ignored. Doubleword 1 must
+    /// be seen too: it says the page size. The lock bit does not count.
+    pub fn observe_store(&mut self, ra: Ra, value: u64) -> Option<Duplicate> {
+        let offset = ra.get().wrapping_sub(self.base);
+        if offset >= 128 << self.groups_log2 {
+            return None;
+        }
+        let index = offset >> 4;
+        let (v, r) = self.words.get(&index).copied().unwrap_or_default();
+        let (v, r) = if offset & 8 == 0 {
+            (value, r)
+        } else {
+            (v, value)
+        };
+        self.observe_entry(index, v, r)
+    }
+
+    /// Follows a store of doubleword 0 by one who knows what was there: as [`Self::observe_store`], but an entry that was
+    /// `old_v` before this checker first saw it is left out of the count, and so is a store that changes only software bits.
+    pub fn observe_v_store(&mut self, ra: Ra, old_v: u64, new_v: u64) -> Option<Duplicate> {
+        if (old_v ^ new_v) & !0x78 == 0 {
+            return None;
+        }
+        self.observe_store(ra, new_v)
+    }
+
+    fn observe_entry(&mut self, index: u64, v: u64, r: u64) -> Option<Duplicate> {
+        let old = self.words.insert(index, (v, r)).unwrap_or_default();
+        let before = decode(index, self.groups_log2, old.0, old.1);
+        let after = decode(index, self.groups_log2, v, r);
+        if before == after {
+            return None;
+        }
+        if let Some(key) = before
+            && let Some(list) = self.served.get_mut(&key)
+        {
+            list.retain(|&i| i != index);
+            if list.is_empty() {
+                self.served.remove(&key);
+            }
+        }
+        let key = after?;
+        let rival = self.rival(key);
+        self.served.entry(key).or_default().push(index);
+        rival.map(|(first, vpn)| Duplicate {
+            first: HpteIndex(first),
+            second: HpteIndex(index),
+            vpn: Vpn::new(vpn),
+        })
+    }
+
+    /// An entry that serves a page of `key`, and the first 4 KB page both serve.
+    fn rival(&self, key: Served) -> Option<(u64, u64)> {
+        for shift in BASE_SHIFTS {
+            let hit = if shift >= key.shift {
+                let over = Served {
+                    shift,
+                    page: key.page >> (shift - key.shift),
+                    ..key
+                };
+                self.served.get_key_value(&over)
+            } else {
+                let down = key.shift - shift;
+                let from = Served {
+                    shift,
+                    page: key.page << down,
+                    ..key
+                };
+                let to = Served {
+                    page: from.page | ((1 << down) - 1),
+                    ..from
+                };
+                self.served.range(from..=to).next()
+            };
+            if let Some((other, list)) = hit
+                && let Some(&first) = list.first()
+            {
+                return Some((first, other.vpn().max(key.vpn())));
+            }
+        }
+        None
+    }
+
+    /// Reads a whole table and returns every entry that comes, in table order, to a page already served.
+    ///
+    /// # Errors
+    /// [`MemoryError`] if the table reaches outside memory.
+    pub fn scan(
+        memory: &GuestMemory,
+        base: Ra,
+        groups_log2: u8,
+    ) -> Result<Vec<Duplicate>, MemoryError> {
+        let mut checker = Self::new(base, groups_log2);
+        checker.adopt(memory)
+    }
+
+    /// Takes up the present contents of the table, as [`Self::scan`] does, to follow stores from here on.
+    ///
+    /// # Errors
+    /// [`MemoryError`] if the table reaches outside memory.
+    pub fn adopt(&mut self, memory: &GuestMemory) -> Result<Vec<Duplicate>, MemoryError> {
+        let mut found = Vec::new();
+        for index in 0..8u64 << self.groups_log2 {
+            let at = self.base.wrapping_add(index << 4);
+            let v = memory.load_u64(Ra::new(at))?;
+            if v & 1 != 0 || self.words.contains_key(&index) {
+                let r = memory.load_u64(Ra::new(at.wrapping_add(8)))?;
+                found.extend(self.observe_entry(index, v, r));
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! The ERAT: a small cache from effective page to real page, in front of SLB and TLB.
+//!
+//! Owns its entries, kept at a 4 KB granule with the virtual page and class they were made from, so that slbie, slbia and
+//! tlbie remove the right ones. Refuses to follow the SLB: rewriting an SLB entry leaves the data made from it
+//! (Power ISA 2.07 Book III-S 5.9.3.1).
+
+use crate::addr::{Ea, PageSize, Ra, SegmentSize, Vpn};
+use crate::hpte::HpteR;
+use crate::invalidate::TlbInvalidate;
+use crate::protect::{Access, check};
+use crate::replace::{GeometryError, Replacement, Replacer, TlbGeometry};
+use crate::tlb::names;
+
+/// One effective page of 4 KB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct EratEntry {
+    /// First byte of the effective page.
+    pub ea: Ea,
+    /// First byte of the real page.
+    pub ra: Ra,
+    /// Virtual page.
+    pub vpn: Vpn,
+    /// Segment size.
+    pub segment: SegmentSize,
+    /// Base page size of the segment.
+    pub base: PageSize,
+    /// Actual page size of the table entry.
+    pub actual: PageSize,
+    /// Class of the SLB entry.
+    pub class: bool,
+    /// Ks of the SLB entry.
+    pub ks: bool,
+    /// Kp of the SLB entry.
+    pub kp: bool,
+    /// N of the SLB entry.
+    pub n: bool,
+    /// Doubleword 1 as it was when the entry was made.
+    pub r: HpteR,
+}
+
+/// The bit of an access in [`Slot::permits`].
+#[inline(always)]
+const fn permit_bit(pr: bool, access: Access) -> u32 {
+    let a = match access {
+        Access::Fetch => 0,
+        Access::Load => 1,
+        Access::Store => 2,
+    };
+    a + if pr { 4 } else { 0 }
+}
+
+/// What a hit needs, beside the full entry.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    entry: EratEntry,
+    /// Accesses that need nothing more: allowed, and for a store C is set.
+    permits: u8,
+}
+
+/// Buckets of the hint: which slot held an effective page last.
+const HINTS: usize = 256;
+
+/// A set-associative ERAT.
+#[derive(Clone, Debug)]
+pub struct Erat {
+    geometry: TlbGeometry,
+    /// Effective page << 1 | 1, or 0.
+    tags: Vec<u64>,
+    slots: Vec<Slot>,
+    /// A guess for the host's speed only; always confirmed by the tag.
+    hints: Vec<u32>,
+    replacer: Replacer,
+}
+
+const fn tag(ea: Ea) -> u64 {
+    (ea.get() >> 12) << 1 | 1
+}
+
+impl Erat {
+    /// An empty ERAT.
+    ///
+    /// # Errors
+    /// [`GeometryError::Tlb`].
+    pub fn new(geometry: TlbGeometry, replacement: Replacement) -> Result<Self, GeometryError> {
+        geometry.check()?;
+        let n = geometry.entries() as usize;
+        Ok(Self {
+            geometry,
+            tags: vec![0; n],
+            slots: vec![Slot::default(); n],
+            hints: vec![0; HINTS],
+            replacer: Replacer::new(geometry, replacement),
+        })
+    }
+
+    #[inline(always)]
+    fn hint(ea: Ea) -> usize {
+        (ea.get() >> 12) as usize % HINTS
+    }
+
+    fn ways(&self, ea: Ea) -> core::ops::Range<usize> {
+        let set = (ea.get() >> 12 & u64::from(self.geometry.sets - 1)) as usize;
+        let ways = self.geometry.ways as usize;
+        set * ways..(set + 1) * ways
+    }
+
+    /// The slot that holds the page of `ea`.
+    #[inline]
+    pub(crate) fn find(&mut self, ea: Ea) -> Option<usize> {
+        let hint = self.hints[Self::hint(ea)] as usize;
+        if self.tags.get(hint) == Some(&tag(ea)) {
+            return Some(hint);
+        }
+        self.search(ea)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn search(&mut self, ea: Ea) -> Option<usize> {
+        let ways = self.ways(ea);
+        let found = ways.start + self.tags[ways].iter().position(|&t| t == tag(ea))?;
+        self.hints[Self::hint(ea)] = found as u32;
+        Some(found)
+    }
+
+    /// The virtual and real page of a slot, noted as used, if the access needs nothing but them.
+    #[inline(always)]
+    pub(crate) fn permitted(&mut self, slot: usize, pr: bool, access: Access) -> Option<(Vpn, Ra)> {
+        let s = &self.slots[slot];
+        if s.permits >> permit_bit(pr, access) & 1 == 0 {
+            return None;
+        }
+        self.replacer.touch(slot);
+        Some((s.entry.vpn, s.entry.ra))
+    }
+
+    /// A slot's entry.
+    pub(crate) fn entry(&self, slot: usize) -> &EratEntry {
+        &self.slots[slot].entry
+    }
+
+    /// Empties a slot.
+    pub(crate) fn clear(&mut self, slot: usize) {
+        self.tags[slot] = 0;
+    }
+
+    /// The entry for an effective address, without noting a use: for checkers and reports.
+    pub fn peek(&self, ea: Ea) -> Option<&EratEntry> {
+        let slot = self.ways(ea).find(|&i| self.tags[i] == tag(ea))?;
+        Some(&self.slots[slot].entry)
+    }
+
+    /// Puts an entry in, its addresses aligned to 4 KB, over the one for the same effective page or the policy's victim.
+    pub fn insert(&mut self, entry: EratEntry) {
+        let (ea, ra) = (
+            entry.ea.align_down(PageSize::P4K),
+            entry.ra.align_down(PageSize::P4K),
+        );
+        let entry = EratEntry { ea, ra, ..entry };
+        let mut permits = 0;
+        for pr in [false, true] {
+            for access in [Access::Fetch, Access::Load, Access::Store] {
+                let key = if pr { entry.kp } else { entry.ks };
+                let changed = access != Access::Store || entry.r.c();
+                if changed && check(entry.r, key, entry.n, access).is_ok() {
+                    permits |= 1 << permit_bit(pr, access);
+                }
+            }
+        }
+        let ways = self.ways(ea);
+        let set = ways.start / self.geometry.ways as usize;
+        let same = ways.clone().find(|&i| self.tags[i] == tag(ea));
+        let free = || ways.clone().find(|&i| self.tags[i] == 0);
+        let slot = same
+            .or_else(free)
+            .unwrap_or_else(|| self.replacer.victim(set));
+        self.tags[slot] = tag(ea);
+        self.slots[slot] = Slot { entry, permits };
+        self.hints[Self::hint(ea)] = slot as u32;
+        self.replacer.touch(slot);
+    }
+
+    /// Removes the entries for which `pred` holds and returns how many went.
+    fn remove(&mut self, pred: impl Fn(&EratEntry) -> bool) -> u32 {
+        let mut gone = 0;
+        for (t, s) in self.tags.iter_mut().zip(&self.slots) {
+            if *t != 0 && pred(&s.entry) {
+                *t = 0;
+                gone += 1;
+            }
+        }
+        gone
+    }
+
+    /// Removes the entries of a virtual page and returns how many went.
+    pub fn invalidate(&mut self, operand: &TlbInvalidate) -> u32 {
+        self.remove(|e| names(operand, e.vpn, (e.segment, e.base, e.actual)))
+    }
+
+    /// Removes the entries made from a segment with this class and size (`slbie`) and returns how many went.
+    pub fn invalidate_segment(&mut self, ea: Ea, class: bool, segment: SegmentSize) -> u32 {
+        self.remove(|e| {
+            e.ea.esid(segment) == ea.esid(segment) && e.class == class && e.segment == segment
+        })
+    }
+
+    /// Removes the entries of class 1 and returns how many went.
+    pub fn invalidate_class(&mut self) -> u32 {
+        self.remove(|e| e.class)
+    }
+
+    /// Removes everything and returns how many entries went.
+    pub fn invalidate_all(&mut self) -> u32 {
+        self.remove(|_| true)
+    }
+
+    /// Every entry present.
+    pub fn entries(&self) -> impl Iterator<Item = &EratEntry> {
+        self.tags
+            .iter()
+            .zip(&self.slots)
+            .filter(|(t, _)| **t != 0)
+            .map(|(_, s)| &s.entry)
+    }
+}

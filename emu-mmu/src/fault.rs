@@ -1,0 +1,110 @@
+//! Why a translation failed: the interrupt, its vector and its cause bits.
+//!
+//! Owns the masks of DSISR and SRR1 (Power ISA 2.07 Book III-S 6.5; Linux 6.1 asm/reg.h). Refuses to deliver: setting SRR0,
+//! SRR1 and the program counter is the CPU's.
+
+use crate::addr::Ea;
+use crate::memory::MemoryError;
+use crate::protect::{Access, Denied};
+
+/// DSISR and SRR1: no entry translates the page.
+pub const CAUSE_NO_HPTE: u32 = 0x4000_0000;
+/// SRR1: no-execute or guarded storage.
+pub const CAUSE_NO_EXECUTE: u32 = 0x1000_0000;
+/// DSISR and SRR1: pp and key.
+pub const CAUSE_PROTECTION: u32 = 0x0800_0000;
+/// DSISR: the access was a store.
+pub const CAUSE_STORE: u32 = 0x0200_0000;
+
+/// A failed translation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Data segment interrupt: no SLB entry.
+    DataSegment {
+        /// The effective address.
+        dar: Ea,
+    },
+    /// Instruction segment interrupt: no SLB entry.
+    InstructionSegment {
+        /// The effective address, for SRR0.
+        ea: Ea,
+    },
+    /// Data storage interrupt.
+    DataStorage {
+        /// The effective address.
+        dar: Ea,
+        /// The cause.
+        dsisr: u32,
+    },
+    /// Instruction storage interrupt.
+    InstructionStorage {
+        /// The effective address, for SRR0.
+        ea: Ea,
+        /// The cause bits, to be or-ed into the MSR's rest.
+        srr1: u32,
+    },
+    /// Machine check: the table or what it names is outside memory.
+    MachineCheck {
+        /// The effective address.
+        dar: Ea,
+        /// What memory refused.
+        error: MemoryError,
+    },
+}
+
+impl Fault {
+    /// The interrupt vector (Power ISA 2.07 Book III-S 6.5).
+    #[inline]
+    pub const fn vector(&self) -> u16 {
+        match self {
+            Self::MachineCheck { .. } => 0x200,
+            Self::DataStorage { .. } => 0x300,
+            Self::DataSegment { .. } => 0x380,
+            Self::InstructionStorage { .. } => 0x400,
+            Self::InstructionSegment { .. } => 0x480,
+        }
+    }
+
+    /// The effective address that faulted.
+    #[inline]
+    pub const fn ea(&self) -> Ea {
+        match *self {
+            Self::DataSegment { dar }
+            | Self::DataStorage { dar, .. }
+            | Self::MachineCheck { dar, .. } => dar,
+            Self::InstructionSegment { ea } | Self::InstructionStorage { ea, .. } => ea,
+        }
+    }
+
+    pub(crate) const fn no_segment(ea: Ea, access: Access) -> Self {
+        match access {
+            Access::Fetch => Self::InstructionSegment { ea },
+            Access::Load | Access::Store => Self::DataSegment { dar: ea },
+        }
+    }
+
+    pub(crate) const fn no_page(ea: Ea, access: Access) -> Self {
+        Self::storage(ea, access, CAUSE_NO_HPTE)
+    }
+
+    pub(crate) const fn denied(ea: Ea, access: Access, denied: Denied) -> Self {
+        match denied {
+            Denied::NoExecute => Self::storage(ea, access, CAUSE_NO_EXECUTE),
+            Denied::Protection => Self::storage(ea, access, CAUSE_PROTECTION),
+        }
+    }
+
+    const fn storage(ea: Ea, access: Access, cause: u32) -> Self {
+        match access {
+            Access::Fetch => Self::InstructionStorage { ea, srr1: cause },
+            Access::Load => Self::DataStorage {
+                dar: ea,
+                dsisr: cause,
+            },
+            Access::Store => Self::DataStorage {
+                dar: ea,
+                dsisr: cause | CAUSE_STORE,
+            },
+        }
+    }
+}

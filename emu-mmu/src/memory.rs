@@ -1,0 +1,323 @@
+//! Guest memory: one anonymous host mapping, read and written by value.
+//!
+//! Owns the only mapping code and the only raw pointers of the crate. Every access is big-endian, naturally
+//! aligned, atomic for its size, acquire on load and release on store. Refuses references into guest memory:
+//! another CPU may be writing it.
+
+use core::fmt;
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+use memmap2::{MmapOptions, MmapRaw};
+use thiserror::Error;
+
+use crate::addr::Ra;
+
+/// Why an access to guest memory, or its creation, was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum MemoryError {
+    /// The access ends past the last byte.
+    #[error("real address {ra} + {bytes} bytes is outside guest memory")]
+    OutOfBounds {
+        /// First byte of the access.
+        ra: Ra,
+        /// Size of the access in bytes.
+        bytes: u64,
+    },
+    /// The address is not a multiple of the access size.
+    #[error("real address {ra} is not aligned to {bytes} bytes")]
+    Misaligned {
+        /// First byte of the access.
+        ra: Ra,
+        /// Size of the access in bytes.
+        bytes: u64,
+    },
+    /// A length of zero, or not a multiple of 4096.
+    #[error("guest memory of {bytes} bytes: the length must be a positive multiple of 4096")]
+    BadLength {
+        /// The length asked for, in bytes.
+        bytes: u64,
+    },
+    /// The host has no room for the mapping.
+    #[error("the host refused a mapping of {bytes} bytes")]
+    HostRefused {
+        /// The length asked for, in bytes.
+        bytes: u64,
+    },
+}
+
+/// The memory of a guest, from real address 0. It costs only the pages that were touched.
+pub struct GuestMemory {
+    map: MmapRaw,
+    base: *mut u8,
+    len: u64,
+}
+
+// SAFETY: needed because `base` is a raw pointer. It points into `map`, which `self` owns and never moves or
+// resizes, and every access through it is atomic.
+unsafe impl Send for GuestMemory {}
+// SAFETY: as for `Send`: shared access is by atomic operations only.
+unsafe impl Sync for GuestMemory {}
+
+impl fmt::Debug for GuestMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuestMemory")
+            .field("len_bytes", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
+macro_rules! access {
+    ($load:ident, $store:ident, $ty:ty, $atomic:ty, $what:literal) => {
+        #[doc = concat!("Loads ", $what, " (big-endian, acquire).")]
+        ///
+        /// # Errors
+        /// [`MemoryError::OutOfBounds`] or [`MemoryError::Misaligned`].
+        #[inline]
+        pub fn $load(&self, ra: Ra) -> Result<$ty, MemoryError> {
+            let p = self.at(ra, size_of::<$ty>() as u64)?.cast::<$ty>();
+            // SAFETY: an atomic access to shared memory needs a pointer; `at` checked bounds and alignment, and the
+            // mapping lives as long as `self`.
+            let word = unsafe { <$atomic>::from_ptr(p) }.load(Ordering::Acquire);
+            Ok(<$ty>::from_be(word))
+        }
+
+        #[doc = concat!("Stores ", $what, " (big-endian, release).")]
+        ///
+        /// # Errors
+        /// [`MemoryError::OutOfBounds`] or [`MemoryError::Misaligned`].
+        #[inline]
+        pub fn $store(&self, ra: Ra, value: $ty) -> Result<(), MemoryError> {
+            let p = self.at(ra, size_of::<$ty>() as u64)?.cast::<$ty>();
+            // SAFETY: as for the load of this size.
+            unsafe { <$atomic>::from_ptr(p) }.store(value.to_be(), Ordering::Release);
+            Ok(())
+        }
+    };
+}
+
+macro_rules! compare_exchange {
+    ($name:ident, $ty:ty, $atomic:ty, $what:literal) => {
+        #[doc = concat!("Compares and exchanges ", $what, ": `Ok(old)` if it was `old`, else `Err(found)`.")]
+        ///
+        /// # Errors
+        /// [`MemoryError::OutOfBounds`] or [`MemoryError::Misaligned`].
+        #[inline]
+        pub fn $name(
+            &self,
+            ra: Ra,
+            old: $ty,
+            new: $ty,
+        ) -> Result<Result<$ty, $ty>, MemoryError> {
+            let p = self.at(ra, size_of::<$ty>() as u64)?.cast::<$ty>();
+            // SAFETY: as for the load of this size.
+            let word = unsafe { <$atomic>::from_ptr(p) };
+            let seen = word.compare_exchange(
+                old.to_be(),
+                new.to_be(),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            );
+            Ok(seen.map(<$ty>::from_be).map_err(<$ty>::from_be))
+        }
+    };
+}
+
+impl GuestMemory {
+    /// Maps `len_bytes` of zeroed memory without reserving host memory for it.
+    ///
+    /// # Errors
+    /// [`MemoryError::BadLength`] for 0 or no multiple of 4096; [`MemoryError::HostRefused`] if the host cannot map it.
+    pub fn new(len_bytes: u64) -> Result<Self, MemoryError> {
+        if len_bytes == 0 || len_bytes % 4096 != 0 {
+            return Err(MemoryError::BadLength { bytes: len_bytes });
+        }
+        let refused = MemoryError::HostRefused { bytes: len_bytes };
+        let len = usize::try_from(len_bytes).map_err(|_| refused)?;
+        if len > isize::MAX as usize {
+            return Err(refused);
+        }
+        let map = MmapOptions::new()
+            .len(len)
+            .no_reserve_swap()
+            .map_anon()
+            .map_err(|_| refused)?;
+        let map = MmapRaw::from(map);
+        let base = map.as_mut_ptr();
+        Ok(Self {
+            map,
+            base,
+            len: len_bytes,
+        })
+    }
+
+    /// Size in bytes.
+    #[inline]
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Never true: a guest memory has at least one page.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The host address of an access, after one compare for bounds and one test for alignment. `bytes` is a power of
+    /// two; a multiple of 4096 as length makes the last aligned access end inside.
+    #[inline(always)]
+    fn at(&self, ra: Ra, bytes: u64) -> Result<*mut u8, MemoryError> {
+        if ra.get() >= self.len {
+            return Err(MemoryError::OutOfBounds { ra, bytes });
+        }
+        if ra.get() & (bytes - 1) != 0 {
+            return Err(MemoryError::Misaligned { ra, bytes });
+        }
+        // SAFETY: pointer arithmetic inside the mapping: `ra` is below its length.
+        Ok(unsafe { self.base.add(ra.get() as usize) })
+    }
+
+    access!(load_u8, store_u8, u8, AtomicU8, "a byte");
+    access!(load_u16, store_u16, u16, AtomicU16, "a halfword");
+    access!(load_u32, store_u32, u32, AtomicU32, "a word");
+    access!(load_u64, store_u64, u64, AtomicU64, "a doubleword");
+    compare_exchange!(compare_exchange_u32, u32, AtomicU32, "a word");
+    compare_exchange!(compare_exchange_u64, u64, AtomicU64, "a doubleword");
+
+    /// Loads a group of 128 bytes as 16 doublewords, each atomic, in ascending order; the group as a whole is not.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfBounds`], or [`MemoryError::Misaligned`] if `ra` is no multiple of 128.
+    #[inline]
+    pub fn load_group(&self, ra: Ra) -> Result<[u64; 16], MemoryError> {
+        let p = self.at(ra, 128)?.cast::<u64>();
+        let mut group = [0; 16];
+        for (i, word) in group.iter_mut().enumerate() {
+            // SAFETY: `at` checked 128 bytes at `ra`; doubleword `i` is one of the 16 in them.
+            let dw = unsafe { AtomicU64::from_ptr(p.add(i)) };
+            *word = u64::from_be(dw.load(Ordering::Acquire));
+        }
+        Ok(group)
+    }
+
+    /// Zeroes `len_bytes` from `ra`, by doubleword where it can. Not atomic as a whole.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfBounds`], before anything is written.
+    pub fn zero(&self, ra: Ra, len_bytes: u64) -> Result<(), MemoryError> {
+        let end = ra
+            .get()
+            .checked_add(len_bytes)
+            .filter(|&end| end <= self.len);
+        let end = end.ok_or(MemoryError::OutOfBounds {
+            ra,
+            bytes: len_bytes,
+        })?;
+        let mut at = ra.get();
+        while at < end {
+            if at % 8 == 0 && end - at >= 8 {
+                self.store_u64(Ra::new(at), 0)?;
+                at += 8;
+            } else {
+                self.store_u8(Ra::new(at), 0)?;
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Length of the host mapping in bytes, for diagnostics.
+    pub fn mapped_bytes(&self) -> usize {
+        self.map.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Resident pages of this process, from /proc/self/statm.
+    fn resident_pages() -> u64 {
+        let statm = std::fs::read_to_string("/proc/self/statm").expect("statm");
+        statm
+            .split_whitespace()
+            .nth(1)
+            .and_then(|s| s.parse().ok())
+            .expect("resident field")
+    }
+
+    #[test]
+    fn refuses_bad_lengths() {
+        for bytes in [0, 1, 4097] {
+            assert_eq!(
+                GuestMemory::new(bytes).unwrap_err(),
+                MemoryError::BadLength { bytes }
+            );
+        }
+        let bytes = 1 << 63;
+        assert_eq!(
+            GuestMemory::new(bytes).unwrap_err(),
+            MemoryError::HostRefused { bytes }
+        );
+        let bytes = 1 << 60;
+        assert_eq!(
+            GuestMemory::new(bytes).unwrap_err(),
+            MemoryError::HostRefused { bytes }
+        );
+    }
+
+    #[test]
+    fn big_guest_costs_what_it_touches() {
+        let before = resident_pages();
+        let m = GuestMemory::new(64 << 30).expect("64 GiB");
+        for i in 0..64 {
+            m.store_u64(Ra::new(i << 30), i).expect("store");
+        }
+        assert_eq!(m.load_u64(Ra::new(63 << 30)), Ok(63));
+        assert_eq!(m.mapped_bytes() as u64, m.len());
+        // 64 touched pages; transparent huge pages may make each 2 MiB. Other tests run beside this one.
+        assert!(resident_pages().saturating_sub(before) < 64 * 512 + 65_536);
+    }
+
+    #[test]
+    fn big_endian_and_aligned() {
+        let m = GuestMemory::new(8192).expect("memory");
+        m.store_u64(Ra::new(8), 0x0102_0304_0506_0708)
+            .expect("store");
+        assert_eq!(m.load_u8(Ra::new(8)), Ok(1));
+        assert_eq!(m.load_u16(Ra::new(10)), Ok(0x0304));
+        assert_eq!(m.load_u32(Ra::new(12)), Ok(0x0506_0708));
+        m.store_u16(Ra::new(14), 0xaabb).expect("store");
+        assert_eq!(m.load_u64(Ra::new(8)), Ok(0x0102_0304_0506_aabb));
+        let e = MemoryError::Misaligned {
+            ra: Ra::new(4),
+            bytes: 8,
+        };
+        assert_eq!(m.load_u64(Ra::new(4)), Err(e));
+        let e = MemoryError::OutOfBounds {
+            ra: Ra::new(8192),
+            bytes: 1,
+        };
+        assert_eq!(m.load_u8(Ra::new(8192)), Err(e));
+        let e = MemoryError::OutOfBounds {
+            ra: Ra::new(u64::MAX - 7),
+            bytes: 8,
+        };
+        assert_eq!(m.store_u64(Ra::new(u64::MAX - 7), 1), Err(e));
+    }
+
+    #[test]
+    fn compare_exchange_group_zero() {
+        let m = GuestMemory::new(4096).expect("memory");
+        assert_eq!(m.compare_exchange_u64(Ra::new(128), 0, 7), Ok(Ok(0)));
+        assert_eq!(m.compare_exchange_u64(Ra::new(128), 0, 9), Ok(Err(7)));
+        assert_eq!(m.compare_exchange_u32(Ra::new(132), 7, 8), Ok(Ok(7)));
+        let group = m.load_group(Ra::new(128)).expect("group");
+        assert_eq!((group[0], group[1]), (8, 0));
+        assert!(m.load_group(Ra::new(64)).is_err());
+        m.store_u64(Ra::new(136), u64::MAX).expect("store");
+        m.zero(Ra::new(129), 9).expect("zero");
+        assert_eq!(m.load_u64(Ra::new(128)), Ok(0));
+        assert_eq!(m.load_u64(Ra::new(136)), Ok(0x0000_ffff_ffff_ffff));
+        assert!(m.zero(Ra::new(4095), 2).is_err());
+    }
+}

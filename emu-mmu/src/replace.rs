@@ -1,0 +1,219 @@
+//! Replacement: which way of a set goes when a new entry comes. Shared by the TLB and the ERATs.
+//!
+//! Owns the policies' state. Refuses contents: it never sees an entry.
+
+use thiserror::Error;
+
+/// A replacement policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Replacement {
+    /// Least recently used.
+    #[default]
+    Lru,
+    /// A binary tree of bits per set, each pointing away from the half used last.
+    TreePlru,
+    /// Each set's ways in turn.
+    RoundRobin,
+    /// Any way, from a generator with this seed.
+    Random(u64),
+}
+
+/// Shape of a TLB or ERAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TlbGeometry {
+    /// Congruence classes, a power of two.
+    pub sets: u32,
+    /// Entries of a class.
+    pub ways: u32,
+}
+
+/// A structure that cannot be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum GeometryError {
+    /// The set count is 0, no power of two, or the ways are 0, or there are more than 65536 entries.
+    #[error(
+        "{sets} sets of {ways} ways: sets must be a power of two, ways positive, entries at most 65536"
+    )]
+    Tlb {
+        /// Sets asked for.
+        sets: u32,
+        /// Ways asked for.
+        ways: u32,
+    },
+    /// The SLB has no entry, or more than an index of 12 bits can name.
+    #[error("{entries} SLB entries: 1 to 4096 are possible")]
+    Slb {
+        /// Entries asked for.
+        entries: usize,
+    },
+}
+
+impl TlbGeometry {
+    /// Number of entries.
+    #[inline]
+    pub const fn entries(self) -> u64 {
+        self.sets as u64 * self.ways as u64
+    }
+
+    /// Accepts shapes that can be built.
+    ///
+    /// # Errors
+    /// [`GeometryError::Tlb`].
+    pub const fn check(self) -> Result<(), GeometryError> {
+        let Self { sets, ways } = self;
+        if !sets.is_power_of_two() || ways == 0 || self.entries() > 65_536 {
+            return Err(GeometryError::Tlb { sets, ways });
+        }
+        Ok(())
+    }
+}
+
+/// The policy's memory for one structure. Ways are numbered through all sets: `set * ways + way`.
+#[derive(Clone, Debug)]
+pub(crate) struct Replacer {
+    policy: Replacement,
+    ways: usize,
+    /// Leaves of a set's tree: ways rounded up to a power of two.
+    leaves: usize,
+    /// Lru: when each way was used. TreePlru: one node each, `leaves` per set. RoundRobin: next way of each set.
+    state: Vec<u64>,
+    clock: u64,
+}
+
+impl Replacer {
+    /// State for a checked geometry.
+    pub(crate) fn new(geometry: TlbGeometry, policy: Replacement) -> Self {
+        let (sets, ways) = (geometry.sets as usize, geometry.ways as usize);
+        let leaves = ways.next_power_of_two();
+        let (len, clock) = match policy {
+            Replacement::Lru => (sets * ways, 0),
+            Replacement::TreePlru => (sets * leaves, 0),
+            Replacement::RoundRobin => (sets, 0),
+            // A xorshift generator must not start at 0.
+            Replacement::Random(seed) => (0, seed ^ 0x9e37_79b9_7f4a_7c15 | 1),
+        };
+        Self {
+            policy,
+            ways,
+            leaves,
+            state: vec![0; len],
+            clock,
+        }
+    }
+
+    /// Notes a use.
+    #[inline]
+    pub(crate) fn touch(&mut self, slot: usize) {
+        match self.policy {
+            Replacement::Lru => {
+                self.clock += 1;
+                if let Some(stamp) = self.state.get_mut(slot) {
+                    *stamp = self.clock;
+                }
+            }
+            Replacement::TreePlru => self.touch_tree(slot),
+            Replacement::RoundRobin | Replacement::Random(_) => {}
+        }
+    }
+
+    fn touch_tree(&mut self, slot: usize) {
+        let (set, way) = (slot / self.ways, slot % self.ways);
+        let tree = &mut self.state[set * self.leaves..(set + 1) * self.leaves];
+        // Nodes 1.. as in a heap; leaf `way` is node leaves + way.
+        let mut node = self.leaves + way;
+        while node > 1 {
+            tree[node / 2] = u64::from(node % 2 == 0);
+            node /= 2;
+        }
+    }
+
+    /// The way of a full set to give up.
+    pub(crate) fn victim(&mut self, set: usize) -> usize {
+        let first = set * self.ways;
+        match self.policy {
+            Replacement::Lru => {
+                let way = (0..self.ways).min_by_key(|w| self.state[first + w]);
+                first + way.unwrap_or(0)
+            }
+            Replacement::TreePlru => first + self.victim_tree(set),
+            Replacement::RoundRobin => {
+                let way = self.state[set] as usize;
+                self.state[set] = ((way + 1) % self.ways) as u64;
+                first + way
+            }
+            Replacement::Random(_) => {
+                // xorshift64*
+                self.clock ^= self.clock >> 12;
+                self.clock ^= self.clock << 25;
+                self.clock ^= self.clock >> 27;
+                let random = self.clock.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
+                first + random as usize % self.ways
+            }
+        }
+    }
+
+    fn victim_tree(&self, set: usize) -> usize {
+        let tree = &self.state[set * self.leaves..(set + 1) * self.leaves];
+        let (mut node, mut start, mut span) = (1, 0, self.leaves);
+        while span > 1 {
+            span /= 2;
+            // With ways not a power of two the last leaves do not exist.
+            let right = tree[node] != 0 && start + span < self.ways;
+            node = 2 * node + usize::from(right);
+            start += if right { span } else { 0 };
+        }
+        start
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn victims(policy: Replacement, ways: u32, touches: &[usize]) -> Vec<usize> {
+        let mut r = Replacer::new(TlbGeometry { sets: 2, ways }, policy);
+        let base = ways as usize;
+        for t in touches {
+            r.touch(base + t);
+        }
+        let mut out = Vec::new();
+        for _ in 0..ways {
+            let v = r.victim(1);
+            r.touch(v);
+            out.push(v - base);
+        }
+        out
+    }
+
+    #[test]
+    fn order_of_victims() {
+        assert_eq!(victims(Replacement::Lru, 4, &[2, 0, 3, 1, 0]), [2, 3, 1, 0]);
+        assert_eq!(
+            victims(Replacement::TreePlru, 4, &[0, 1, 2, 3]),
+            [0, 2, 1, 3]
+        );
+        assert_eq!(victims(Replacement::RoundRobin, 4, &[3]), [0, 1, 2, 3]);
+        let seen = victims(Replacement::Random(7), 64, &[]);
+        assert!(seen.iter().all(|&w| w < 64) && seen.iter().any(|&w| w != seen[0]));
+        assert_eq!(seen, victims(Replacement::Random(7), 64, &[]));
+    }
+
+    #[test]
+    fn tree_of_an_odd_number_of_ways() {
+        for ways in [1, 3, 48] {
+            let mut v = victims(Replacement::TreePlru, ways, &[]);
+            assert!(v.iter().all(|&w| w < ways as usize));
+            v.sort_unstable();
+            v.dedup();
+            assert!(v.len() as u32 * 2 >= ways, "spread over the ways");
+        }
+    }
+
+    #[test]
+    fn geometry() {
+        assert!(TlbGeometry { sets: 512, ways: 4 }.check().is_ok());
+        for (sets, ways) in [(0, 1), (3, 1), (1, 0), (65_536, 2), (1 << 31, u32::MAX)] {
+            assert!(TlbGeometry { sets, ways }.check().is_err());
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! The segment lookaside buffer: effective segment to virtual segment, written by software only.
+//!
+//! Owns the entries and the operand words of `slbmte`, `slbmfee`, `slbmfev`, `slbie` and `slbia`. Refuses lookaside data
+//! made from its entries: that is `translate`'s to drop.
+
+use thiserror::Error;
+
+use crate::addr::{Ea, Esid, PageSize, SegmentSize, Vsid};
+
+/// Why an SLB instruction was refused. The architecture leaves each of these undefined (Power ISA 2.07 Book III-S 5.9.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SlbError {
+    /// The index is past the last entry.
+    #[error("SLB index {index}: the SLB has {entries} entries")]
+    Index {
+        /// The index asked for.
+        index: u64,
+        /// Entries of this SLB.
+        entries: usize,
+    },
+    /// B is 0b10 or 0b11.
+    #[error("reserved segment size B={b}")]
+    SegmentSize {
+        /// The B field.
+        b: u64,
+    },
+    /// L||LP is no page size.
+    #[error("reserved page size L||LP={llp:#05b}")]
+    PageSize {
+        /// The three bits.
+        llp: u64,
+    },
+    /// `slbia` with a reserved IH.
+    #[error("reserved slbia IH={ih}")]
+    Ih {
+        /// The IH field.
+        ih: u8,
+    },
+}
+
+/// One entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SlbEntry {
+    /// Effective segment.
+    pub esid: Esid,
+    /// Virtual segment.
+    pub vsid: Vsid,
+    /// Segment size.
+    pub segment: SegmentSize,
+    /// Key when MSR[PR]=0.
+    pub ks: bool,
+    /// Key when MSR[PR]=1.
+    pub kp: bool,
+    /// No-execute segment.
+    pub n: bool,
+    /// Class: a group for `slbie` and `slbia` (Linux: 1 = user).
+    pub class: bool,
+    /// Base page size.
+    pub page: PageSize,
+    /// V.
+    pub valid: bool,
+}
+
+/// RB: the entry is valid.
+const RB_V: u64 = 0x0800_0000;
+/// RS bits of L||LP.
+const RS_LLP: u64 = 0x130;
+const RS_KS: u64 = 0x800;
+const RS_KP: u64 = 0x400;
+const RS_N: u64 = 0x200;
+const RS_C: u64 = 0x080;
+/// RS bits 0:51 without B.
+const RS_VSID: u64 = 0x3FFF_FFFF_FFFF_F000;
+/// RB carries a 12-bit index.
+const ENTRIES_MAX: usize = 4096;
+
+const fn llp(page: PageSize) -> u64 {
+    match page {
+        PageSize::P4K => 0x000,
+        PageSize::P64K => 0x110,
+        PageSize::P16M => 0x100,
+        PageSize::P16G => 0x120,
+    }
+}
+
+impl SlbEntry {
+    /// The RS word of `slbmte` (Power ISA 2.07 Book III-S 5.9.3.1): B, VSID, Ks, Kp, N, L, C, LP.
+    pub const fn rs(&self) -> u64 {
+        let vsid_shift = self.segment.shift() - 16;
+        let mut rs = (self.segment.b_field() << 62) | ((self.vsid.get() << vsid_shift) & RS_VSID);
+        if self.ks {
+            rs |= RS_KS;
+        }
+        if self.kp {
+            rs |= RS_KP;
+        }
+        if self.n {
+            rs |= RS_N;
+        }
+        if self.class {
+            rs |= RS_C;
+        }
+        rs | llp(self.page)
+    }
+
+    /// The RB word of `slbmte`: ESID, V and the index (its low 12 bits).
+    pub const fn rb(&self, index: u16) -> u64 {
+        let v = if self.valid { RB_V } else { 0 };
+        (self.esid.get() << self.segment.shift()) | v | (index & 0xfff) as u64
+    }
+
+    /// The entry of two `slbmte` words. Low ESID bits of a 1 TB segment do not count.
+    ///
+    /// # Errors
+    /// [`SlbError::SegmentSize`] or [`SlbError::PageSize`] for reserved fields.
+    pub fn from_words(rs: u64, rb: u64) -> Result<Self, SlbError> {
+        let b = rs >> 62;
+        let segment = SegmentSize::from_b_field(b).ok_or(SlbError::SegmentSize { b })?;
+        let code = rs & RS_LLP;
+        let page = PageSize::ALL.into_iter().find(|&p| llp(p) == code);
+        let bits = code >> 6 & 4 | code >> 4 & 3;
+        Ok(Self {
+            esid: Ea::new(rb).esid(segment),
+            vsid: Vsid::new((rs & RS_VSID) >> (segment.shift() - 16)),
+            segment,
+            ks: rs & RS_KS != 0,
+            kp: rs & RS_KP != 0,
+            n: rs & RS_N != 0,
+            class: rs & RS_C != 0,
+            page: page.ok_or(SlbError::PageSize { llp: bits })?,
+            valid: rb & RB_V != 0,
+        })
+    }
+
+    /// Whether this valid entry translates an address.
+    #[inline]
+    pub const fn covers(&self, ea: Ea) -> bool {
+        self.valid && ea.esid(self.segment).get() == self.esid.get()
+    }
+
+    /// Whether two valid entries translate some address both.
+    fn overlaps(&self, other: &Self) -> bool {
+        let s = self.segment.shift().max(other.segment.shift());
+        let start = |e: &Self| (e.esid.get() << e.segment.shift()) >> s;
+        self.valid && other.valid && start(self) == start(other)
+    }
+}
+
+/// The SLB of one thread.
+#[derive(Clone, Debug)]
+pub struct Slb {
+    entries: Vec<SlbEntry>,
+    /// The entry that hit last. Only looked at while no two entries overlap.
+    hint: usize,
+    overlap: bool,
+}
+
+impl Slb {
+    /// An SLB of `entries` invalid entries, at most 4096 (an index has 12 bits).
+    pub fn new(entries: usize) -> Self {
+        let entries = vec![SlbEntry::default(); entries.min(ENTRIES_MAX)];
+        Self {
+            entries,
+            hint: 0,
+            overlap: false,
+        }
+    }
+
+    /// All entries by index.
+    pub fn entries(&self) -> &[SlbEntry] {
+        &self.entries
+    }
+
+    /// Whether two valid entries translate the same address: a software error that hardware answers with a machine
+    /// check (multihit) or with either entry. [`Self::lookup`] then takes the lowest index.
+    pub const fn has_overlap(&self) -> bool {
+        self.overlap
+    }
+
+    fn changed(&mut self) {
+        let e = &self.entries;
+        self.overlap = (1..e.len()).any(|i| e[i].valid && e[..i].iter().any(|o| o.overlaps(&e[i])));
+        self.hint = 0;
+    }
+
+    /// `slbmte`: writes the entry that RB names.
+    ///
+    /// # Errors
+    /// [`SlbError`] for an index, B or L||LP this CPU lacks; nothing is written then.
+    pub fn slbmte(&mut self, rs: u64, rb: u64) -> Result<(), SlbError> {
+        let index = rb & 0xfff;
+        let entry = SlbEntry::from_words(rs, rb)?;
+        let entries = self.entries.len();
+        let slot = self.entries.get_mut(index as usize);
+        *slot.ok_or(SlbError::Index { index, entries })? = entry;
+        self.changed();
+        Ok(())
+    }
+
+    fn at(&self, index: u64) -> Result<&SlbEntry, SlbError> {
+        let entries = self.entries.len();
+        let i = usize::try_from(index).unwrap_or(usize::MAX);
+        self.entries
+            .get(i)
+            .ok_or(SlbError::Index { index, entries })
+    }
+
+    /// `slbmfee`: ESID and V of an entry, 0 if invalid.
+    ///
+    /// # Errors
+    /// [`SlbError::Index`].
+    pub fn slbmfee(&self, index: u64) -> Result<u64, SlbError> {
+        let e = self.at(index)?;
+        Ok(if e.valid { e.rb(0) } else { 0 })
+    }
+
+    /// `slbmfev`: the RS word of an entry, 0 if invalid.
+    ///
+    /// # Errors
+    /// [`SlbError::Index`].
+    pub fn slbmfev(&self, index: u64) -> Result<u64, SlbError> {
+        let e = self.at(index)?;
+        Ok(if e.valid { e.rs() } else { 0 })
+    }
+
+    /// `slbie`: invalidates the entry that translates `ea`, if class and size agree; returns how many went. Where they
+    /// do not agree the architecture lets anything happen; here nothing does.
+    pub fn slbie(&mut self, ea: Ea, class: bool, segment: SegmentSize) -> u32 {
+        let mut gone = 0;
+        for e in &mut self.entries {
+            if e.covers(ea) && e.class == class && e.segment == segment {
+                e.valid = false;
+                gone += 1;
+            }
+        }
+        if gone != 0 {
+            self.changed();
+        }
+        gone
+    }
+
+    /// `slbia IH` (Power ISA 2.07 and 3.1 Book III, slbia): 0, 1, 2, 6 spare entry 0; 3 takes class 1; 4 takes all; 7 takes
+    /// none. Returns how many entries went.
+    ///
+    /// # Errors
+    /// [`SlbError::Ih`] for 5 and above 7.
+    pub fn slbia(&mut self, ih: u8) -> Result<u32, SlbError> {
+        if ih == 5 || ih > 7 {
+            return Err(SlbError::Ih { ih });
+        }
+        let mut gone = 0;
+        for (i, e) in self.entries.iter_mut().enumerate() {
+            let hit = match ih {
+                3 => e.class,
+                4 => true,
+                7 => false,
+                _ => i != 0,
+            };
+            if hit && e.valid {
+                e.valid = false;
+                gone += 1;
+            }
+        }
+        self.changed();
+        Ok(gone)
+    }
+
+    /// The entry that translates `ea`, with its index.
+    #[inline]
+    pub fn lookup(&mut self, ea: Ea) -> Option<(usize, &SlbEntry)> {
+        if !self.overlap && self.entries.get(self.hint).is_some_and(|e| e.covers(ea)) {
+            return Some((self.hint, &self.entries[self.hint]));
+        }
+        let index = self.entries.iter().position(|e| e.covers(ea))?;
+        self.hint = index;
+        Some((index, &self.entries[index]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(esid: u64, segment: SegmentSize, class: bool) -> SlbEntry {
+        let (esid, vsid) = (Esid::new(esid), Vsid::new(0x1000 + esid));
+        SlbEntry {
+            esid,
+            vsid,
+            segment,
+            class,
+            kp: true,
+            valid: true,
+            ..SlbEntry::default()
+        }
+    }
+
+    fn filled() -> Slb {
+        let mut slb = Slb::new(8);
+        for i in 0..6u16 {
+            let e = entry(0x10 + u64::from(i), SegmentSize::S256M, i % 2 == 1);
+            slb.slbmte(e.rs(), e.rb(i)).expect("slbmte");
+        }
+        slb
+    }
+
+    #[test]
+    fn words() {
+        // Linux 2.6.38 asm/mmu-hash64.h: vmalloc's first segment, Kp, 64 KB pages, slot 1.
+        let e = SlbEntry {
+            page: PageSize::P64K,
+            vsid: Vsid::new(0xf_09b8_9af5),
+            ..entry(0xd_0000_0000, SegmentSize::S256M, false)
+        };
+        assert_eq!(e.rs(), 0xf_09b8_9af5 << 12 | 0x400 | 0x110);
+        assert_eq!(e.rb(1), 0xd000_0000_0800_0001);
+        let e = SlbEntry {
+            vsid: Vsid::new(0xeb71b0),
+            n: true,
+            ks: true,
+            ..entry(0xd0_0000, SegmentSize::S1T, true)
+        };
+        assert_eq!(e.rs(), 1 << 62 | 0xeb71b0 << 24 | 0xe80);
+        assert_eq!(SlbEntry::from_words(e.rs(), e.rb(3)), Ok(e));
+        assert_eq!(
+            SlbEntry::from_words(e.rs(), e.rb(3) | 0x30_0000_0000),
+            Ok(e),
+            "1 TB ESID low bits"
+        );
+    }
+
+    #[test]
+    fn reserved_fields_are_refused() {
+        let mut slb = Slb::new(4);
+        assert_eq!(slb.slbmte(2 << 62, 0), Err(SlbError::SegmentSize { b: 2 }));
+        assert_eq!(slb.slbmte(0x130, 0), Err(SlbError::PageSize { llp: 7 }));
+        assert_eq!(slb.slbmte(0x010, 0), Err(SlbError::PageSize { llp: 1 }));
+        assert_eq!(
+            slb.slbmte(0, 4),
+            Err(SlbError::Index {
+                index: 4,
+                entries: 4
+            })
+        );
+        assert_eq!(
+            slb.slbmfee(9),
+            Err(SlbError::Index {
+                index: 9,
+                entries: 4
+            })
+        );
+        assert_eq!(slb.slbia(5), Err(SlbError::Ih { ih: 5 }));
+        assert_eq!(Slb::new(0).lookup(Ea::new(0)), None);
+    }
+
+    #[test]
+    fn lookup_and_read_back() {
+        let mut slb = filled();
+        let found = slb.lookup(Ea::new(0x1_3fff_ffff)).map(|(i, e)| (i, e.vsid));
+        assert_eq!(found, Some((3, Vsid::new(0x1013))));
+        assert_eq!(slb.lookup(Ea::new(0x1_6000_0000)), None);
+        let e = entry(0x13, SegmentSize::S256M, true);
+        assert_eq!((slb.slbmfee(3), slb.slbmfev(3)), (Ok(e.rb(0)), Ok(e.rs())));
+        assert_eq!((slb.slbmfee(7), slb.slbmfev(7)), (Ok(0), Ok(0)));
+    }
+
+    #[test]
+    fn slbie_needs_class_and_size() {
+        let mut slb = filled();
+        let ea = Ea::new(0x1_3000_0000);
+        assert_eq!(slb.slbie(ea, false, SegmentSize::S256M), 0);
+        assert_eq!(slb.slbie(ea, true, SegmentSize::S1T), 0);
+        assert_eq!(slb.slbie(ea, true, SegmentSize::S256M), 1);
+        assert_eq!(slb.lookup(ea), None);
+    }
+
+    #[test]
+    fn slbia_table() {
+        let left = |ih| {
+            let mut slb = filled();
+            let gone = slb.slbia(ih).expect("slbia");
+            let left: Vec<_> = (0..8).filter(|&i| slb.entries()[i].valid).collect();
+            assert_eq!(gone as usize + left.len(), 6);
+            left
+        };
+        for ih in [0, 1, 2, 6] {
+            assert_eq!(left(ih), [0], "IH={ih}");
+        }
+        assert_eq!(left(3), [0, 2, 4]);
+        assert_eq!(left(4), [0usize; 0]);
+        assert_eq!(left(7), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn overlap_takes_the_lowest_index() {
+        let mut slb = Slb::new(4);
+        let (small, big) = (
+            entry(0x5, SegmentSize::S256M, false),
+            entry(0, SegmentSize::S1T, false),
+        );
+        slb.slbmte(small.rs(), small.rb(1)).expect("slbmte");
+        assert!(!slb.has_overlap());
+        slb.slbmte(big.rs(), big.rb(2)).expect("slbmte");
+        assert!(slb.has_overlap());
+        assert_eq!(slb.lookup(Ea::new(0)).map(|(i, _)| i), Some(2));
+        assert_eq!(slb.lookup(Ea::new(0x5000_0000)).map(|(i, _)| i), Some(1));
+        slb.slbie(Ea::new(0x5000_0000), false, SegmentSize::S256M);
+        assert!(!slb.has_overlap());
+    }
+}

@@ -1,0 +1,285 @@
+//! The TLB: copies of table entries, found by virtual page.
+//!
+//! Owns its sets and what an invalidation removes (Power ISA 2.07 Book III-S 5.9.3.3). Refuses coherence: a copy lives until
+//! it is evicted or invalidated, whatever happens to the table.
+
+use crate::addr::{PageSize, Ra, SegmentSize, Vpn};
+use crate::hpte::HpteR;
+use crate::invalidate::TlbInvalidate;
+use crate::replace::{GeometryError, Replacement, Replacer, TlbGeometry};
+
+/// One translation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TlbEntry {
+    /// First 4 KB page of the actual page.
+    pub vpn: Vpn,
+    /// Segment size.
+    pub segment: SegmentSize,
+    /// Base page size of the segment it was made for.
+    pub base: PageSize,
+    /// Actual page size: the range this entry serves.
+    pub actual: PageSize,
+    /// Doubleword 1 as it was when the entry was made.
+    pub r: HpteR,
+    /// The table entry it was made from.
+    pub hpte_ra: Ra,
+}
+
+/// The VPN bits receivers compare: virtual address bits 14 and up of 78.
+const COMPARED: u64 = (1 << 52) - 1;
+
+/// Whether an invalidation names the page of a copy that was made with these sizes. Base, actual and segment size must
+/// agree, as the architecture lets a receiver require; the top 14 address bits are not compared.
+#[inline]
+pub(crate) fn names(
+    operand: &TlbInvalidate,
+    vpn: Vpn,
+    sizes: (SegmentSize, PageSize, PageSize),
+) -> bool {
+    let (segment, base, actual) = sizes;
+    let differ = (operand.vpn.get() ^ vpn.get()) & COMPARED;
+    differ >> (actual.shift() - 12) == 0
+        && operand.segment == segment
+        && operand.base == base
+        && operand.actual == actual
+}
+
+/// A set-associative TLB for pages of all sizes.
+#[derive(Clone, Debug)]
+pub struct Tlb {
+    geometry: TlbGeometry,
+    entries: Vec<Option<TlbEntry>>,
+    /// Entries of each actual size: sizes not present need no probe.
+    of_size: [u32; 4],
+    replacer: Replacer,
+}
+
+impl Tlb {
+    /// An empty TLB.
+    ///
+    /// # Errors
+    /// [`GeometryError::Tlb`].
+    pub fn new(geometry: TlbGeometry, replacement: Replacement) -> Result<Self, GeometryError> {
+        geometry.check()?;
+        let entries = vec![None; geometry.entries() as usize];
+        let replacer = Replacer::new(geometry, replacement);
+        Ok(Self {
+            geometry,
+            entries,
+            of_size: [0; 4],
+            replacer,
+        })
+    }
+
+    /// Its shape.
+    pub const fn geometry(&self) -> TlbGeometry {
+        self.geometry
+    }
+
+    /// The set of a page of a size.
+    fn set(&self, vpn: Vpn, actual: PageSize) -> usize {
+        let page = vpn.get() >> (actual.shift() - 12);
+        (page & u64::from(self.geometry.sets - 1)) as usize
+    }
+
+    fn slots(&self, set: usize) -> core::ops::Range<usize> {
+        let ways = self.geometry.ways as usize;
+        set * ways..(set + 1) * ways
+    }
+
+    fn find(&self, vpn: Vpn, segment: SegmentSize) -> Option<usize> {
+        for actual in PageSize::ALL {
+            if self.of_size[actual as usize] == 0 {
+                continue;
+            }
+            let page = vpn.align_down(actual);
+            let hit = self.slots(self.set(vpn, actual)).find(|&i| {
+                self.entries[i]
+                    .is_some_and(|e| e.vpn == page && e.actual == actual && e.segment == segment)
+            });
+            if hit.is_some() {
+                return hit;
+            }
+        }
+        None
+    }
+
+    /// The entry that serves a page, noted as used. It may have been made for another base page size: compare
+    /// [`TlbEntry::base`].
+    pub fn lookup(&mut self, vpn: Vpn, segment: SegmentSize) -> Option<TlbEntry> {
+        let slot = self.find(vpn, segment)?;
+        self.replacer.touch(slot);
+        self.entries[slot]
+    }
+
+    /// As [`Self::lookup`], without noting a use: for checkers and reports.
+    pub fn peek(&self, vpn: Vpn, segment: SegmentSize) -> Option<TlbEntry> {
+        self.entries[self.find(vpn, segment)?]
+    }
+
+    fn take(&mut self, slot: usize) -> Option<TlbEntry> {
+        let e = self.entries[slot].take()?;
+        self.of_size[e.actual as usize] -= 1;
+        Some(e)
+    }
+
+    /// Puts an entry in, its VPN aligned to its actual page, and returns the one that had to go: the one for the same
+    /// page, else the policy's victim if the set is full.
+    pub fn insert(&mut self, entry: TlbEntry) -> Option<TlbEntry> {
+        let entry = TlbEntry {
+            vpn: entry.vpn.align_down(entry.actual),
+            ..entry
+        };
+        let set = self.set(entry.vpn, entry.actual);
+        let same = |e: &TlbEntry| {
+            e.vpn == entry.vpn && e.actual == entry.actual && e.segment == entry.segment
+        };
+        let (mut old, mut free) = (None, None);
+        for i in self.slots(set) {
+            match &self.entries[i] {
+                Some(e) if same(e) => old = Some(i),
+                None if free.is_none() => free = Some(i),
+                _ => {}
+            }
+        }
+        let slot = old.or(free).unwrap_or_else(|| self.replacer.victim(set));
+        let gone = self.take(slot);
+        self.entries[slot] = Some(entry);
+        self.of_size[entry.actual as usize] += 1;
+        self.replacer.touch(slot);
+        gone
+    }
+
+    /// Removes what a `tlbie` or `tlbiel` by address names, and returns how many entries went.
+    pub fn invalidate(&mut self, operand: &TlbInvalidate) -> u32 {
+        // The 14 address bits left out of the compare never reach the set number: sets are at most 2^16.
+        let set = self.set(operand.vpn, operand.actual);
+        let mut gone = 0;
+        for i in self.slots(set) {
+            if self.entries[i].is_some_and(|e| names(operand, e.vpn, (e.segment, e.base, e.actual)))
+            {
+                self.take(i);
+                gone += 1;
+            }
+        }
+        gone
+    }
+
+    /// Removes a congruence class (`tlbiel` with IS=2 or 3) and returns how many entries went; a set past the last wraps.
+    pub fn invalidate_set(&mut self, set: u32) -> u32 {
+        let set = (set & (self.geometry.sets - 1)) as usize;
+        self.slots(set)
+            .map(|i| u32::from(self.take(i).is_some()))
+            .sum()
+    }
+
+    /// Removes everything and returns how many entries went.
+    pub fn invalidate_all(&mut self) -> u32 {
+        (0..self.geometry.sets)
+            .map(|set| self.invalidate_set(set))
+            .sum()
+    }
+
+    /// Every entry present.
+    pub fn entries(&self) -> impl Iterator<Item = &TlbEntry> {
+        self.entries.iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use PageSize::{P4K, P16M, P64K};
+    use SegmentSize::{S1T, S256M};
+
+    fn tlb() -> Tlb {
+        Tlb::new(TlbGeometry { sets: 16, ways: 2 }, Replacement::Lru).expect("geometry")
+    }
+
+    fn entry(vpn: u64, base: PageSize, actual: PageSize) -> TlbEntry {
+        let (vpn, r, hpte_ra) = (Vpn::new(vpn), HpteR(0x196), Ra::new(0));
+        TlbEntry {
+            vpn,
+            segment: S256M,
+            base,
+            actual,
+            r,
+            hpte_ra,
+        }
+    }
+
+    fn op(vpn: u64, segment: SegmentSize, base: PageSize, actual: PageSize) -> TlbInvalidate {
+        TlbInvalidate {
+            vpn: Vpn::new(vpn),
+            segment,
+            base,
+            actual,
+            local: false,
+        }
+    }
+
+    #[test]
+    fn invalidation_scope() {
+        let mut t = tlb();
+        t.insert(entry(0x12345, P4K, P4K));
+        t.insert(entry(0x12346, P4K, P4K));
+        assert_eq!(t.invalidate(&op(0x12345, S1T, P4K, P4K)), 0, "B");
+        assert_eq!(t.invalidate(&op(0x12345, S256M, P4K, P64K)), 0, "AP");
+        assert_eq!(t.invalidate(&op(0x12347, S256M, P4K, P4K)), 0, "page");
+        assert_eq!(
+            t.invalidate(&op(0x12345 | 1 << 51, S256M, P4K, P4K)),
+            0,
+            "VA bit 14"
+        );
+        assert_eq!(
+            t.invalidate(&op(0x12345 | 0xfff << 52, S256M, P4K, P4K)),
+            1,
+            "VA bits 0:13"
+        );
+        assert!(t.peek(Vpn::new(0x12345), S256M).is_none());
+        assert!(t.peek(Vpn::new(0x12346), S256M).is_some());
+        assert_eq!(t.invalidate_all(), 1);
+        assert_eq!(t.entries().count(), 0);
+    }
+
+    #[test]
+    fn large_pages_serve_their_range() {
+        let mut t = tlb();
+        t.insert(entry(0x1234_5678, P16M, P16M));
+        t.insert(entry(0x9_0013, P4K, P64K));
+        assert_eq!(
+            t.lookup(Vpn::new(0x1234_5000), S256M).map(|e| e.actual),
+            Some(P16M)
+        );
+        assert_eq!(t.lookup(Vpn::new(0x1234_6000), S256M), None);
+        assert_eq!(
+            t.lookup(Vpn::new(0x9_001f), S256M).map(|e| e.base),
+            Some(P4K)
+        );
+        assert_eq!(t.lookup(Vpn::new(0x9_0013), S1T), None);
+        assert_eq!(t.invalidate(&op(0x9_0010, S256M, P64K, P64K)), 0, "base");
+        assert_eq!(t.invalidate(&op(0x9_0018, S256M, P4K, P64K)), 1);
+    }
+
+    #[test]
+    fn replacement_and_sets() {
+        let mut t = tlb();
+        assert_eq!(t.insert(entry(0x10, P4K, P4K)), None);
+        assert_eq!(t.insert(entry(0x20, P4K, P4K)), None);
+        assert!(t.lookup(Vpn::new(0x10), S256M).is_some());
+        assert_eq!(
+            t.insert(entry(0x30, P4K, P4K)).map(|e| e.vpn.get()),
+            Some(0x20)
+        );
+        let again = t.insert(entry(0x30, P4K, P4K)).map(|e| e.vpn.get());
+        assert_eq!(again, Some(0x30), "same page replaces itself");
+        t.insert(entry(0x31, P4K, P4K));
+        assert_eq!(t.invalidate_set(0), 2);
+        assert_eq!(t.invalidate_set(17), 1);
+    }
+
+    #[test]
+    fn one_error() {
+        assert!(Tlb::new(TlbGeometry { sets: 3, ways: 1 }, Replacement::Lru).is_err());
+    }
+}
