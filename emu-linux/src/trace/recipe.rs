@@ -40,7 +40,7 @@ mod tests {
                 kprobes += 1;
             }
         }
-        assert_eq!((kprobes, tracepoints), (16, 7));
+        assert_eq!((kprobes, tracepoints), (15, 7));
         assert!(!known("sched_switch"));
     }
 
