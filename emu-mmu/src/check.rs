@@ -60,14 +60,12 @@ fn decode(index: u64, groups_log2: u8, v: u64, r: u64) -> Option<Served> {
     }
     let one_t = v >> 62 == 1;
     let shift = base_shift(v, r)?;
-    let va_high = (v << 2 >> 2) >> 7 << 23;
     let segment_shift = if one_t { 40 } else { 28 };
-    // AVPN has 55 bits: a VA of 78. Keep to the 76 that a VPN of 64 bits can name.
+    // AVPN has 55 bits; a VPN of 64 bits can name those of 53, far more than any CPU implements.
     if (v << 2 >> 2) >> 60 != 0 || segment_shift < shift {
         return None;
     }
     let vpn_high = (v << 2 >> 2) >> 7 << 11;
-    let _ = va_high;
     let vsid = vpn_high >> (segment_shift - 12);
     let spread = if one_t { vsid ^ (vsid << 25) } else { vsid };
     let mask = (1u64 << groups_log2) - 1;
@@ -125,11 +123,12 @@ impl DuplicateChecker {
         self.observe_entry(index, v, r)
     }
 
-    /// Follows a store of doubleword 0 by one who knows what was there: as [`Self::observe_store`], but an entry that was
-    /// `old_v` before this checker first saw it is left out of the count, and so is a store that changes only software bits.
+    /// As [`Self::observe_store`], for one who knows what doubleword 0 was: an entry this checker has not seen yet was
+    /// `old_v`, which it takes up first (with a doubleword 1 of 0 unless it has seen that stored).
     pub fn observe_v_store(&mut self, ra: Ra, old_v: u64, new_v: u64) -> Option<Duplicate> {
-        if (old_v ^ new_v) & !0x78 == 0 {
-            return None;
+        let index = ra.get().wrapping_sub(self.base) >> 4;
+        if !self.words.contains_key(&index) {
+            self.observe_store(ra, old_v);
         }
         self.observe_store(ra, new_v)
     }

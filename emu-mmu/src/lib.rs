@@ -1,4 +1,41 @@
-//! The 64-bit PowerPC hash MMU.
+//! The 64-bit PowerPC hash MMU: guest memory, the hashed page table, SLB, TLB and ERATs, translation with protection and the
+//! R and C bits, and a checker of the table. It knows no operating system, no clock and no scheduler: operations return what
+//! happened and charge nothing.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`addr`] | address newtypes, segment and page sizes, the hash |
+//! | [`memory`] | guest memory: big-endian, atomic, by value |
+//! | [`hpte`], [`pteg`] | the entry and the group of eight |
+//! | [`hpt`] | the table's place, and software's operations on it over [`TableAccess`] |
+//! | [`invalidate`] | the operand of `tlbie` and `tlbiel` |
+//! | [`slb`], [`tlb`], [`erat`] | the lookaside structures of a CPU |
+//! | [`protect`], [`fault`], [`translate`] | key and pp, interrupts and causes, effective to real address |
+//! | [`check`] | the invariant that no page has two entries, decoded on its own |
+//!
+//! Map a page and translate an address in it:
+//!
+//! ```
+//! use emu_mmu::*;
+//!
+//! let memory = GuestMemory::new(64 << 20)?;
+//! let hpt = Hpt::new(Ra::new(1 << 20), 13)?;
+//! let mut mmu = Mmu::new(&MmuGeometry::POWER8)?;
+//! let (size, page, ea) = (SegmentSize::S1T, PageSize::P4K, Ea::new(0xd000_0000_0010_0123));
+//! let segment = SlbEntry::kernel(ea, Vsid::new(0xeb71b0), size, page);
+//! mmu.slbmte(segment.rs(), segment.rb(1))?;
+//!
+//! let vpn = Vpn::from_ea(segment.vsid, ea, size);
+//! let v = HpteV::new(vpn, size, page);
+//! let r = HpteR::new(Ra::new(0x234_5000), page, page).with_flags(0x194);
+//! let mut tlb = |_| {};
+//! let mut table = Direct::new(&memory, &mut tlb);
+//! hpt.insert(&mut table, hpt.primary(vpn.hash(size, page)), v, r, false)?;
+//!
+//! let ra = mmu.translate(&memory, &hpt, ea, Access::Load, AccessState::kernel(), &mut ());
+//! assert_eq!(ra, Ok(Ra::new(0x234_5123)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod addr;
 pub mod check;

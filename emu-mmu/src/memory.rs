@@ -128,7 +128,7 @@ impl GuestMemory {
     /// # Errors
     /// [`MemoryError::BadLength`] for 0 or no multiple of 4096; [`MemoryError::HostRefused`] if the host cannot map it.
     pub fn new(len_bytes: u64) -> Result<Self, MemoryError> {
-        if len_bytes == 0 || len_bytes % 4096 != 0 {
+        if len_bytes == 0 || !len_bytes.is_multiple_of(4096) {
             return Err(MemoryError::BadLength { bytes: len_bytes });
         }
         let refused = MemoryError::HostRefused { bytes: len_bytes };
@@ -156,7 +156,7 @@ impl GuestMemory {
         self.len
     }
 
-    /// Never true: a guest memory has at least one page.
+    /// Whether it has no byte; [`Self::new`] makes none such.
     #[inline]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
@@ -214,7 +214,7 @@ impl GuestMemory {
         })?;
         let mut at = ra.get();
         while at < end {
-            if at % 8 == 0 && end - at >= 8 {
+            if at.is_multiple_of(8) && end - at >= 8 {
                 self.store_u64(Ra::new(at), 0)?;
                 at += 8;
             } else {

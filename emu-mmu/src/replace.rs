@@ -122,7 +122,7 @@ impl Replacer {
         // Nodes 1.. as in a heap; leaf `way` is node leaves + way.
         let mut node = self.leaves + way;
         while node > 1 {
-            tree[node / 2] = u64::from(node % 2 == 0);
+            tree[node / 2] = u64::from(node.is_multiple_of(2));
             node /= 2;
         }
     }

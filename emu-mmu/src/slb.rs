@@ -84,6 +84,21 @@ const fn llp(page: PageSize) -> u64 {
 }
 
 impl SlbEntry {
+    /// A valid entry for privileged use, as Linux 2.6.38 arch/powerpc/mm/slb.c makes them: Ks=0, Kp=1, class 0, executable.
+    pub const fn kernel(ea: Ea, vsid: Vsid, segment: SegmentSize, page: PageSize) -> Self {
+        Self {
+            esid: ea.esid(segment),
+            vsid,
+            segment,
+            ks: false,
+            kp: true,
+            n: false,
+            class: false,
+            page,
+            valid: true,
+        }
+    }
+
     /// The RS word of `slbmte` (Power ISA 2.07 Book III-S 5.9.3.1): B, VSID, Ks, Kp, N, L, C, LP.
     pub const fn rs(&self) -> u64 {
         let vsid_shift = self.segment.shift() - 16;
@@ -104,9 +119,9 @@ impl SlbEntry {
     }
 
     /// The RB word of `slbmte`: ESID, V and the index (its low 12 bits).
-    pub const fn rb(&self, index: u16) -> u64 {
+    pub const fn rb(&self, index: u64) -> u64 {
         let v = if self.valid { RB_V } else { 0 };
-        (self.esid.get() << self.segment.shift()) | v | (index & 0xfff) as u64
+        (self.esid.get() << self.segment.shift()) | v | (index & 0xfff)
     }
 
     /// The entry of two `slbmte` words. Low ESID bits of a 1 TB segment do not count.
@@ -278,132 +293,4 @@ impl Slb {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(esid: u64, segment: SegmentSize, class: bool) -> SlbEntry {
-        let (esid, vsid) = (Esid::new(esid), Vsid::new(0x1000 + esid));
-        SlbEntry {
-            esid,
-            vsid,
-            segment,
-            class,
-            kp: true,
-            valid: true,
-            ..SlbEntry::default()
-        }
-    }
-
-    fn filled() -> Slb {
-        let mut slb = Slb::new(8);
-        for i in 0..6u16 {
-            let e = entry(0x10 + u64::from(i), SegmentSize::S256M, i % 2 == 1);
-            slb.slbmte(e.rs(), e.rb(i)).expect("slbmte");
-        }
-        slb
-    }
-
-    #[test]
-    fn words() {
-        // Linux 2.6.38 asm/mmu-hash64.h: vmalloc's first segment, Kp, 64 KB pages, slot 1.
-        let e = SlbEntry {
-            page: PageSize::P64K,
-            vsid: Vsid::new(0xf_09b8_9af5),
-            ..entry(0xd_0000_0000, SegmentSize::S256M, false)
-        };
-        assert_eq!(e.rs(), 0xf_09b8_9af5 << 12 | 0x400 | 0x110);
-        assert_eq!(e.rb(1), 0xd000_0000_0800_0001);
-        let e = SlbEntry {
-            vsid: Vsid::new(0xeb71b0),
-            n: true,
-            ks: true,
-            ..entry(0xd0_0000, SegmentSize::S1T, true)
-        };
-        assert_eq!(e.rs(), 1 << 62 | 0xeb71b0 << 24 | 0xe80);
-        assert_eq!(SlbEntry::from_words(e.rs(), e.rb(3)), Ok(e));
-        assert_eq!(
-            SlbEntry::from_words(e.rs(), e.rb(3) | 0x30_0000_0000),
-            Ok(e),
-            "1 TB ESID low bits"
-        );
-    }
-
-    #[test]
-    fn reserved_fields_are_refused() {
-        let mut slb = Slb::new(4);
-        assert_eq!(slb.slbmte(2 << 62, 0), Err(SlbError::SegmentSize { b: 2 }));
-        assert_eq!(slb.slbmte(0x130, 0), Err(SlbError::PageSize { llp: 7 }));
-        assert_eq!(slb.slbmte(0x010, 0), Err(SlbError::PageSize { llp: 1 }));
-        assert_eq!(
-            slb.slbmte(0, 4),
-            Err(SlbError::Index {
-                index: 4,
-                entries: 4
-            })
-        );
-        assert_eq!(
-            slb.slbmfee(9),
-            Err(SlbError::Index {
-                index: 9,
-                entries: 4
-            })
-        );
-        assert_eq!(slb.slbia(5), Err(SlbError::Ih { ih: 5 }));
-        assert_eq!(Slb::new(0).lookup(Ea::new(0)), None);
-    }
-
-    #[test]
-    fn lookup_and_read_back() {
-        let mut slb = filled();
-        let found = slb.lookup(Ea::new(0x1_3fff_ffff)).map(|(i, e)| (i, e.vsid));
-        assert_eq!(found, Some((3, Vsid::new(0x1013))));
-        assert_eq!(slb.lookup(Ea::new(0x1_6000_0000)), None);
-        let e = entry(0x13, SegmentSize::S256M, true);
-        assert_eq!((slb.slbmfee(3), slb.slbmfev(3)), (Ok(e.rb(0)), Ok(e.rs())));
-        assert_eq!((slb.slbmfee(7), slb.slbmfev(7)), (Ok(0), Ok(0)));
-    }
-
-    #[test]
-    fn slbie_needs_class_and_size() {
-        let mut slb = filled();
-        let ea = Ea::new(0x1_3000_0000);
-        assert_eq!(slb.slbie(ea, false, SegmentSize::S256M), 0);
-        assert_eq!(slb.slbie(ea, true, SegmentSize::S1T), 0);
-        assert_eq!(slb.slbie(ea, true, SegmentSize::S256M), 1);
-        assert_eq!(slb.lookup(ea), None);
-    }
-
-    #[test]
-    fn slbia_table() {
-        let left = |ih| {
-            let mut slb = filled();
-            let gone = slb.slbia(ih).expect("slbia");
-            let left: Vec<_> = (0..8).filter(|&i| slb.entries()[i].valid).collect();
-            assert_eq!(gone as usize + left.len(), 6);
-            left
-        };
-        for ih in [0, 1, 2, 6] {
-            assert_eq!(left(ih), [0], "IH={ih}");
-        }
-        assert_eq!(left(3), [0, 2, 4]);
-        assert_eq!(left(4), [0usize; 0]);
-        assert_eq!(left(7), [0, 1, 2, 3, 4, 5]);
-    }
-
-    #[test]
-    fn overlap_takes_the_lowest_index() {
-        let mut slb = Slb::new(4);
-        let (small, big) = (
-            entry(0x5, SegmentSize::S256M, false),
-            entry(0, SegmentSize::S1T, false),
-        );
-        slb.slbmte(small.rs(), small.rb(1)).expect("slbmte");
-        assert!(!slb.has_overlap());
-        slb.slbmte(big.rs(), big.rb(2)).expect("slbmte");
-        assert!(slb.has_overlap());
-        assert_eq!(slb.lookup(Ea::new(0)).map(|(i, _)| i), Some(2));
-        assert_eq!(slb.lookup(Ea::new(0x5000_0000)).map(|(i, _)| i), Some(1));
-        slb.slbie(Ea::new(0x5000_0000), false, SegmentSize::S256M);
-        assert!(!slb.has_overlap());
-    }
-}
+mod tests;

@@ -3,147 +3,23 @@
 //! Owns the order of all these (Power ISA 2.07 Book III-S 5.7). Refuses time: a [`Probe`] hears what happened and charges for
 //! it. Real mode with HV=0 is the simple form without RMOR and limit; class keys are not applied.
 
+mod state;
+mod table;
+
 use crate::addr::{Ea, PageSize, Ra, SegmentSize, Vpn};
 use crate::erat::{Erat, EratEntry};
 use crate::fault::Fault;
 use crate::hpt::Hpt;
-use crate::hpte::{Hpte, HpteR, HpteV};
+use crate::hpte::HpteR;
 use crate::invalidate::TlbInvalidate;
-use crate::memory::{GuestMemory, MemoryError};
-use crate::protect::{Access, check};
-use crate::pteg::Pteg;
-use crate::replace::{GeometryError, Replacement, TlbGeometry};
+use crate::memory::GuestMemory;
+use crate::protect::{Access, Denied, check};
+use crate::replace::GeometryError;
 use crate::slb::{Slb, SlbEntry, SlbError};
 use crate::tlb::{Tlb, TlbEntry};
 
-/// The MSR bits translation reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct AccessState {
-    /// Problem state: key Kp, else Ks.
-    pub pr: bool,
-    /// Instruction relocation.
-    pub ir: bool,
-    /// Data relocation.
-    pub dr: bool,
-    /// Hypervisor state.
-    pub hv: bool,
-    /// 64-bit mode; else addresses are cut to 32 bits.
-    pub sf: bool,
-}
-
-impl AccessState {
-    /// A bare-metal kernel with relocation on.
-    pub const KERNEL: Self = Self {
-        pr: false,
-        ir: true,
-        dr: true,
-        hv: true,
-        sf: true,
-    };
-    /// A user program with relocation on.
-    pub const USER: Self = Self {
-        pr: true,
-        ..Self::KERNEL
-    };
-    /// A bare-metal kernel in real mode.
-    pub const REAL: Self = Self {
-        ir: false,
-        dr: false,
-        ..Self::KERNEL
-    };
-}
-
-/// What one translation did. Made for every access with relocation on, not in real mode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Walk {
-    /// The effective address, cut to 32 bits if SF=0.
-    pub ea: Ea,
-    /// The virtual page, unless no segment was found.
-    pub vpn: Option<Vpn>,
-    /// The ERAT held the page, and nothing more was needed.
-    pub erat_hit: bool,
-    /// The SLB was searched and held the segment.
-    pub slb_hit: bool,
-    /// The TLB was searched and held the page.
-    pub tlb_hit: bool,
-    /// Groups of the table read: 0 to 2.
-    pub groups_read: u8,
-    /// Entries of them compared, up to the match: 0 to 16.
-    pub entries_compared: u8,
-    /// R was set in the table.
-    pub r_written: bool,
-    /// C was set in the table.
-    pub c_written: bool,
-}
-
-impl Walk {
-    const fn new(ea: Ea) -> Self {
-        Self {
-            ea,
-            vpn: None,
-            erat_hit: false,
-            slb_hit: false,
-            tlb_hit: false,
-            groups_read: 0,
-            entries_compared: 0,
-            r_written: false,
-            c_written: false,
-        }
-    }
-}
-
-/// Hears what each translation did.
-pub trait Probe {
-    /// One translation ended, with or without a fault.
-    #[inline(always)]
-    fn walk(&mut self, walk: &Walk) {
-        let _ = walk;
-    }
-}
-
-impl Probe for () {}
-
-/// Shapes of one CPU's lookaside structures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MmuGeometry {
-    /// SLB entries of a thread.
-    pub slb_entries: usize,
-    /// Data ERAT.
-    pub erat: TlbGeometry,
-    /// Instruction ERAT.
-    pub ierat: TlbGeometry,
-    /// TLB.
-    pub tlb: TlbGeometry,
-    /// Replacement in both ERATs.
-    pub erat_replacement: Replacement,
-    /// Replacement in the TLB.
-    pub tlb_replacement: Replacement,
-}
-
-impl MmuGeometry {
-    /// PowerPC 970: SLB 64, data ERAT 128, TLB 1024 4-way (AC6 training outline for the PowerPC 970); both ERATs 2-way
-    /// (recalled from the 970FX User's Manual); the policies are estimates.
-    pub const PPC970: Self = Self {
-        slb_entries: 64,
-        erat: TlbGeometry { sets: 64, ways: 2 },
-        ierat: TlbGeometry { sets: 64, ways: 2 },
-        tlb: TlbGeometry { sets: 256, ways: 4 },
-        erat_replacement: Replacement::Lru,
-        tlb_replacement: Replacement::Lru,
-    };
-
-    /// POWER8: SLB 32 (QEMU 7.2), TLB 512 sets (Linux 6.1 `POWER8_TLB_SETS`) of 4 ways, instruction ERAT 64, data ERAT 48 fully
-    /// associative (all three recalled from Sinharoy et al., IBM JRD 59-1, 2015; its second-level data ERAT is not
-    /// modelled); the policies are estimates.
-    pub const POWER8: Self = Self {
-        slb_entries: 32,
-        erat: TlbGeometry { sets: 1, ways: 48 },
-        ierat: TlbGeometry { sets: 1, ways: 64 },
-        tlb: TlbGeometry { sets: 512, ways: 4 },
-        erat_replacement: Replacement::Lru,
-        tlb_replacement: Replacement::Lru,
-    };
-}
+pub use state::{AccessState, MmuGeometry, Probe, Walk};
+use table::{search, set_rc};
 
 /// The MMU of one CPU (hardware thread).
 #[derive(Clone, Debug)]
@@ -178,7 +54,7 @@ impl Mmu {
     ///
     /// # Errors
     /// [`GeometryError`] for a shape that cannot be built.
-    pub fn new(geometry: MmuGeometry) -> Result<Self, GeometryError> {
+    pub fn new(geometry: &MmuGeometry) -> Result<Self, GeometryError> {
         let g = geometry;
         if g.slb_entries == 0 || g.slb_entries > 4096 {
             return Err(GeometryError::Slb {
@@ -274,15 +150,11 @@ impl Mmu {
         let vpn = Vpn::from_ea(segment.vsid, q.ea, segment.segment);
         walk.vpn = Some(vpn);
         if q.access == Access::Fetch && segment.n {
-            return Err(Fault::denied(
-                q.ea,
-                q.access,
-                crate::protect::Denied::NoExecute,
-            ));
+            return Err(Fault::denied(q.ea, q.access, Denied::NoExecute));
         }
-        let found = match self.from_tlb(q, &segment, vpn, walk)? {
+        let found = match self.found_in_tlb(q, &segment, vpn, walk)? {
             Some(found) => found,
-            None => self.from_table(memory, hpt, q, &segment, walk)?,
+            None => self.found_in_table(memory, hpt, q, &segment, walk)?,
         };
         let page = found.r.ra(found.actual).get();
         let ra = Ra::new(page | q.ea.get() & (found.actual.bytes() - 1));
@@ -309,7 +181,7 @@ impl Mmu {
     }
 
     /// The page from the TLB; `None` if the table must be read.
-    fn from_tlb(
+    fn found_in_tlb(
         &mut self,
         q: Request,
         segment: &SlbEntry,
@@ -337,7 +209,7 @@ impl Mmu {
     }
 
     /// The page from the table; sets R and C there and fills the TLB.
-    fn from_table(
+    fn found_in_table(
         &mut self,
         memory: &GuestMemory,
         hpt: &Hpt,
@@ -425,58 +297,6 @@ impl Mmu {
         });
         Ok(gone + from_erats[0] + from_erats[1])
     }
-}
-
-/// Searches both groups for the entry of a page (Power ISA 2.07 Book III-S 5.7.7.3). Several matches: the lowest slot of the
-/// primary group wins; the architecture leaves it undefined.
-fn search(
-    memory: &GuestMemory,
-    hpt: &Hpt,
-    vpn: Vpn,
-    segment: &SlbEntry,
-    walk: &mut Walk,
-) -> Result<Option<(Ra, Hpte, PageSize)>, MemoryError> {
-    let want = HpteV::new(vpn, segment.segment, segment.page);
-    let hash = vpn.hash(segment.segment, segment.page);
-    let groups = [
-        (hpt.primary(hash), want),
-        (hpt.secondary(hash), want.with_secondary()),
-    ];
-    for (group, want) in groups {
-        let pteg = Pteg::load(memory, hpt.group_ra(group))?;
-        walk.groups_read += 1;
-        if let Some(slot) = pteg.search_mask(want, segment.page).first() {
-            walk.entries_compared += slot + 1;
-            let hpte = pteg.0[usize::from(slot)];
-            let ra = hpt.hpte_ra(group.slot(slot));
-            return Ok(hpte.actual(segment.page).map(|actual| (ra, hpte, actual)));
-        }
-        walk.entries_compared += 8;
-    }
-    Ok(None)
-}
-
-/// Sets R, and C for a store, by byte stores as hardware does (Power ISA 2.07 Book III-S 5.7.8): no check that the entry is
-/// still valid. Returns doubleword 1 with them.
-fn set_rc(
-    memory: &GuestMemory,
-    hpte_ra: Ra,
-    r: HpteR,
-    access: Access,
-    walk: &mut Walk,
-) -> Result<HpteR, MemoryError> {
-    let mut word = r.0;
-    if !r.r() {
-        word |= HpteR::R;
-        memory.store_u8(hpte_ra + 14, (word >> 8) as u8)?;
-        walk.r_written = true;
-    }
-    if access == Access::Store && !r.c() {
-        word |= HpteR::C;
-        memory.store_u8(hpte_ra + 15, word as u8)?;
-        walk.c_written = true;
-    }
-    Ok(HpteR(word))
 }
 
 #[cfg(test)]
