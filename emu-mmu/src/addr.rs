@@ -1,7 +1,8 @@
-//! Addresses: newtypes for each of the architecture's address spaces, segment and page sizes, and the hash.
+//! Addresses: newtypes for each of the architecture's address spaces, segment and page sizes, and
+//! the hash.
 //!
-//! Owns the arithmetic between effective, virtual and real addresses. Refuses to mix them: no newtype converts
-//! into another except by a named function.
+//! Owns the arithmetic between effective, virtual and real addresses. Refuses to mix them: no
+//! newtype converts into another except by a named function.
 
 use core::fmt;
 use core::ops::Add;
@@ -56,7 +57,8 @@ macro_rules! address {
     };
 }
 
-/// Byte addresses: adding wraps at 64 bits, as effective address arithmetic does (Power ISA 2.07 Book I 1.10.3).
+/// Byte addresses: adding wraps at 64 bits, as effective address arithmetic does (Power ISA 2.07
+/// Book I 1.10.3).
 macro_rules! byte_address {
     ($name:ident) => {
         impl Add<u64> for $name {
@@ -88,9 +90,9 @@ address!(
 address!(
     /// A virtual page number: virtual address >> 12.
     ///
-    /// Exact for VSIDs up to 48 bits (256 MB segments) or 36 bits (1 TB); a wider VSID loses its top bits. The
-    /// architecture has a 78-bit virtual address, but no CPU implements more than 68 bits (Linux 6.1
-    /// arch/powerpc/include/asm/mmu.h, `MMU_FTR_68_BIT_VA`).
+    /// Exact for VSIDs up to 48 bits (256 MB segments) or 36 bits (1 TB); a wider VSID loses its
+    /// top bits. The architecture has a 78-bit virtual address, but no CPU implements more than 68
+    /// bits (Linux 6.1 arch/powerpc/include/asm/mmu.h, `MMU_FTR_68_BIT_VA`).
     Vpn
 );
 address!(
@@ -270,7 +272,8 @@ impl HpteIndex {
 mod tests {
     use super::*;
 
-    // Linux 2.6.38 VSIDs of EA 0xd000000000000000; the values follow asm/mmu-hash64.h by plain arithmetic.
+    // Linux 2.6.38 VSIDs of EA 0xd000000000000000; the values follow asm/mmu-hash64.h by plain
+    // arithmetic.
     const EA: Ea = Ea::new(0xd000_0000_0010_0000);
 
     #[test]

@@ -1,7 +1,9 @@
-//! The invariant `duplicate-hpte`: at most one valid entry translates a virtual page, over both groups and all page sizes.
+//! The invariant `duplicate-hpte`: at most one valid entry translates a virtual page, over both
+//! groups and all page sizes.
 //!
-//! Owns its own decoding of entries and hash, so that an error in `hpt`, `hpte` or `addr` cannot hide itself; of those it
-//! takes only the names of numbers. Refuses to judge entries no search can reach: wrong group, reserved size.
+//! Owns its own decoding of entries and hash, so that an error in `hpt`, `hpte` or `addr` cannot
+//! hide itself; of those it takes only the names of numbers. Refuses to judge entries no search can
+//! reach: wrong group, reserved size.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -22,7 +24,8 @@ pub struct Duplicate {
 /// log2 of base page sizes.
 const BASE_SHIFTS: [u32; 4] = [12, 16, 24, 34];
 
-/// What an entry serves: segment size code, log2 of the base page, and base page number (virtual address >> shift).
+/// What an entry serves: segment size code, log2 of the base page, and base page number (virtual
+/// address >> shift).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Served {
     one_t: bool,
@@ -37,7 +40,8 @@ impl Served {
     }
 }
 
-/// log2 of the base page size of an entry, from L and LP (Power ISA 2.07 Book III-S 5.7.7.1 with POWER7's codes).
+/// log2 of the base page size of an entry, from L and LP (Power ISA 2.07 Book III-S 5.7.7.1 with
+/// POWER7's codes).
 fn base_shift(v: u64, r: u64) -> Option<u32> {
     if v & 4 == 0 {
         return Some(12);
@@ -95,7 +99,8 @@ pub struct DuplicateChecker {
 }
 
 impl DuplicateChecker {
-    /// A checker of an empty table of `2^groups_log2` groups at `base`. A size above 39, which no table has, counts as 39.
+    /// A checker of an empty table of `2^groups_log2` groups at `base`. A size above 39, which no
+    /// table has, counts as 39.
     pub fn new(base: Ra, groups_log2: u8) -> Self {
         let groups_log2 = groups_log2.min(39);
         Self {
@@ -106,8 +111,8 @@ impl DuplicateChecker {
         }
     }
 
-    /// Follows a store of a doubleword anywhere in guest memory; stores outside the table are ignored. Doubleword 1 must
-    /// be seen too: it says the page size. The lock bit does not count.
+    /// Follows a store of a doubleword anywhere in guest memory; stores outside the table are
+    /// ignored. Doubleword 1 must be seen too: it says the page size. The lock bit does not count.
     pub fn observe_store(&mut self, ra: Ra, value: u64) -> Option<Duplicate> {
         let offset = ra.get().wrapping_sub(self.base);
         if offset >= 128 << self.groups_log2 {
@@ -123,8 +128,9 @@ impl DuplicateChecker {
         self.observe_entry(index, v, r)
     }
 
-    /// As [`Self::observe_store`], for one who knows what doubleword 0 was: an entry this checker has not seen yet was
-    /// `old_v`, which it takes up first (with a doubleword 1 of 0 unless it has seen that stored).
+    /// As [`Self::observe_store`], for one who knows what doubleword 0 was: an entry this checker
+    /// has not seen yet was `old_v`, which it takes up first (with a doubleword 1 of 0 unless it
+    /// has seen that stored).
     pub fn observe_v_store(&mut self, ra: Ra, old_v: u64, new_v: u64) -> Option<Duplicate> {
         let index = ra.get().wrapping_sub(self.base) >> 4;
         if !self.words.contains_key(&index) {
@@ -190,7 +196,8 @@ impl DuplicateChecker {
         None
     }
 
-    /// Reads a whole table and returns every entry that comes, in table order, to a page already served.
+    /// Reads a whole table and returns every entry that comes, in table order, to a page already
+    /// served.
     ///
     /// # Errors
     /// [`MemoryError`] if the table reaches outside memory.
@@ -203,7 +210,8 @@ impl DuplicateChecker {
         checker.adopt(memory)
     }
 
-    /// Takes up the present contents of the table, as [`Self::scan`] does, to follow stores from here on.
+    /// Takes up the present contents of the table, as [`Self::scan`] does, to follow stores from
+    /// here on.
     ///
     /// # Errors
     /// [`MemoryError`] if the table reaches outside memory.

@@ -1,15 +1,15 @@
 //! The ERAT: a small cache from effective page to real page, in front of SLB and TLB.
 //!
-//! Owns its entries, kept at a 4 KB granule with the virtual page and class they were made from, so that slbie, slbia and
-//! tlbie remove the right ones. Refuses to follow the SLB: rewriting an SLB entry leaves the data made from it
-//! (Power ISA 2.07 Book III-S 5.9.3.1).
+//! Owns its entries, kept at a 4 KB granule with the virtual page and class they were made from, so
+//! that slbie, slbia and tlbie remove the right ones. Refuses to follow the SLB: rewriting an SLB
+//! entry leaves the data made from it (Power ISA 2.07 Book III-S 5.9.3.1).
 
 use crate::addr::{Ea, PageSize, Ra, SegmentSize, Vpn};
 use crate::hpte::HpteR;
 use crate::invalidate::TlbInvalidate;
 use crate::protect::{Access, check};
 use crate::replace::{GeometryError, Replacement, Replacer, TlbGeometry};
-use crate::tlb::names;
+use crate::tlb::{names, same_page};
 
 /// One effective page of 4 KB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -67,6 +67,8 @@ pub struct Erat {
     /// Effective page << 1 | 1, or 0.
     tags: Vec<u64>,
     slots: Vec<Slot>,
+    /// The virtual page of each slot again, close together: a tlbie scans them all.
+    vpns: Vec<u64>,
     /// A guess for the host's speed only; always confirmed by the tag.
     hints: Vec<u32>,
     replacer: Replacer,
@@ -88,6 +90,7 @@ impl Erat {
             geometry,
             tags: vec![0; n],
             slots: vec![Slot::default(); n],
+            vpns: vec![0; n],
             hints: vec![0; HINTS],
             replacer: Replacer::new(geometry, replacement),
         })
@@ -150,7 +153,8 @@ impl Erat {
         Some(&self.slots[slot].entry)
     }
 
-    /// Puts an entry in, its addresses aligned to 4 KB, over the one for the same effective page or the policy's victim.
+    /// Puts an entry in, its addresses aligned to 4 KB, over the one for the same effective page or
+    /// the policy's victim.
     pub fn insert(&mut self, entry: EratEntry) {
         let (ea, ra) = (
             entry.ea.align_down(PageSize::P4K),
@@ -169,13 +173,18 @@ impl Erat {
         }
         let ways = self.ways(ea);
         let set = ways.start / self.geometry.ways as usize;
-        let same = ways.clone().find(|&i| self.tags[i] == tag(ea));
-        let free = || ways.clone().find(|&i| self.tags[i] == 0);
-        let slot = same
-            .or_else(free)
-            .unwrap_or_else(|| self.replacer.victim(set));
+        let (mut same, mut free) = (None, None);
+        for i in ways {
+            if self.tags[i] == tag(ea) {
+                same = Some(i);
+            } else if self.tags[i] == 0 {
+                free = Some(i);
+            }
+        }
+        let slot = same.or(free).unwrap_or_else(|| self.replacer.victim(set));
         self.tags[slot] = tag(ea);
         self.slots[slot] = Slot { entry, permits };
+        self.vpns[slot] = entry.vpn.get();
         self.hints[Self::hint(ea)] = slot as u32;
         self.replacer.touch(slot);
     }
@@ -194,10 +203,16 @@ impl Erat {
 
     /// Removes the entries of a virtual page and returns how many went.
     pub fn invalidate(&mut self, operand: &TlbInvalidate) -> u32 {
+        let named = |vpn: u64| same_page(operand, Vpn::new(vpn), operand.actual);
+        // Most find nothing: one pass without branches says so.
+        if !self.vpns.iter().fold(false, |any, &vpn| any | named(vpn)) {
+            return 0;
+        }
         self.remove(|e| names(operand, e.vpn, (e.segment, e.base, e.actual)))
     }
 
-    /// Removes the entries made from a segment with this class and size (`slbie`) and returns how many went.
+    /// Removes the entries made from a segment with this class and size (`slbie`) and returns how
+    /// many went.
     pub fn invalidate_segment(&mut self, ea: Ea, class: bool, segment: SegmentSize) -> u32 {
         self.remove(|e| {
             e.ea.esid(segment) == ea.esid(segment) && e.class == class && e.segment == segment

@@ -1,7 +1,7 @@
 //! Why a translation failed: the interrupt, its vector and its cause bits.
 //!
-//! Owns the masks of DSISR and SRR1 (Power ISA 2.07 Book III-S 6.5; Linux 6.1 asm/reg.h). Refuses to deliver: setting SRR0,
-//! SRR1 and the program counter is the CPU's.
+//! Owns the masks of DSISR and SRR1 (Power ISA 2.07 Book III-S 6.5; Linux 6.1 asm/reg.h). Refuses
+//! to deliver: setting SRR0, SRR1 and the program counter is the CPU's.
 
 use crate::addr::Ea;
 use crate::memory::MemoryError;

@@ -1,7 +1,7 @@
 //! The hashed page table entry: two doublewords, every bit named, encoded and decoded.
 //!
-//! Owns the ISA 2.x layout (Power ISA 2.07 Book III-S 5.7.7.1), which is what lies in memory up to POWER8. Refuses
-//! to interpret: searching is `pteg`, protection is `protect`.
+//! Owns the ISA 2.x layout (Power ISA 2.07 Book III-S 5.7.7.1), which is what lies in memory up to
+//! POWER8. Refuses to interpret: searching is `pteg`, protection is `protect`.
 
 use core::fmt;
 
@@ -73,8 +73,9 @@ impl HpteV {
     /// The bits software compares: B and AVPN (Linux 2.6.38 asm/mmu-hash64.h, `HPTE_V_COMPARE`).
     pub const COMPARE_MASK: u64 = !0x7f;
 
-    /// The word for a page, without V, H or software bits. AVPN bits below a page larger than 8 MB are 0; L is set
-    /// unless the base page is 4 KB (a larger actual page in a 4 KB segment needs [`Self::with_large`]).
+    /// The word for a page, without V, H or software bits. AVPN bits below a page larger than 8 MB
+    /// are 0; L is set unless the base page is 4 KB (a larger actual page in a 4 KB segment needs
+    /// [`Self::with_large`]).
     #[inline]
     pub const fn new(vpn: Vpn, segment: SegmentSize, base: PageSize) -> Self {
         let v = (segment.b_field() << 62) | ((vpn.avpn() << 7) & Self::AVPN_MASK);
@@ -86,7 +87,8 @@ impl HpteV {
         Self((v & Self::compare_mask(base)) | large)
     }
 
-    /// The bits a search for this base page size compares: B, and AVPN without the bits inside the page.
+    /// The bits a search for this base page size compares: B, and AVPN without the bits inside the
+    /// page.
     #[inline]
     pub const fn compare_mask(base: PageSize) -> u64 {
         let inside = base.shift().saturating_sub(23);
@@ -171,8 +173,8 @@ impl HpteV {
         (self.0 & Self::AVPN_MASK) >> 7
     }
 
-    /// Whether this stored word is valid and equals `want` in all but the low seven bits: the test Linux's native
-    /// code makes (Linux 2.6.38 arch/powerpc/mm/hash_native_64.c).
+    /// Whether this stored word is valid and equals `want` in all but the low seven bits: the test
+    /// Linux's native code makes (Linux 2.6.38 arch/powerpc/mm/hash_native_64.c).
     #[inline]
     pub const fn matches(self, want: Self) -> bool {
         (self.0 ^ want.0) & Self::COMPARE_MASK == 0 && self.is_valid()
@@ -211,7 +213,8 @@ const SIZE_CODES: [SizeCode; 6] = [
 /// An LP value that no entry of the table decodes.
 const LP_RESERVED: u64 = 0xff;
 
-/// The LP code for a page and the LP bits it takes; `None` for 4 KB pages (no LP) and for pairs that do not exist.
+/// The LP code for a page and the LP bits it takes; `None` for 4 KB pages (no LP) and for pairs
+/// that do not exist.
 pub const fn lp_code(base: PageSize, actual: PageSize) -> Option<(u64, u64)> {
     let mut i = 0;
     while i < SIZE_CODES.len() {
@@ -258,8 +261,8 @@ impl HpteR {
     /// Every bit that [`Self::with_flags`] takes.
     pub const FLAGS_MASK: u64 = Self::PP0 | Self::KEY_HI | 0x0FFF;
 
-    /// The word for a real page: ARPN and LP, no flags. Address bits inside the page are dropped. A pair of sizes
-    /// the architecture lacks gets a reserved LP code, which no search matches.
+    /// The word for a real page: ARPN and LP, no flags. Address bits inside the page are dropped. A
+    /// pair of sizes the architecture lacks gets a reserved LP code, which no search matches.
     #[inline]
     pub const fn new(ra: Ra, base: PageSize, actual: PageSize) -> Self {
         let page = ra.get() & Self::RPN_MASK & !(actual.bytes() - 1);
@@ -273,7 +276,8 @@ impl HpteR {
         Self(page | (lp << 12))
     }
 
-    /// With these flags or-ed in: the low 12 bits, pp0 and key bits 0:1 of `flags`; other bits are ignored.
+    /// With these flags or-ed in: the low 12 bits, pp0 and key bits 0:1 of `flags`; other bits are
+    /// ignored.
     #[inline]
     pub const fn with_flags(self, flags: u64) -> Self {
         Self(self.0 | (flags & Self::FLAGS_MASK))
@@ -335,8 +339,9 @@ impl HpteR {
 }
 
 impl Hpte {
-    /// The actual page size under a segment's base page size, or `None` if this entry is not for that base size and
-    /// a search must pass it by (Power ISA 2.07 Book III-S 5.7.7.1, "L" and "LP").
+    /// The actual page size under a segment's base page size, or `None` if this entry is not for
+    /// that base size and a search must pass it by (Power ISA 2.07 Book III-S 5.7.7.1, "L" and
+    /// "LP").
     #[inline]
     pub const fn actual(self, base: PageSize) -> Option<PageSize> {
         if !self.v.is_large() {

@@ -1,6 +1,6 @@
-//! The 64-bit PowerPC hash MMU: guest memory, the hashed page table, SLB, TLB and ERATs, translation with protection and the
-//! R and C bits, and a checker of the table. It knows no operating system, no clock and no scheduler: operations return what
-//! happened and charge nothing.
+//! The 64-bit PowerPC hash MMU: guest memory, the hashed page table, SLB, TLB and ERATs,
+//! translation with protection and the R and C bits, and a checker of the table. It knows no
+//! operating system, no clock and no scheduler: operations return what happened and charge nothing.
 //!
 //! | module | owns |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | [`hpt`] | the table's place, and software's operations on it over [`TableAccess`] |
 //! | [`invalidate`] | the operand of `tlbie` and `tlbiel` |
 //! | [`slb`], [`tlb`], [`erat`] | the lookaside structures of a CPU |
-//! | [`protect`], [`fault`], [`translate`] | key and pp, interrupts and causes, effective to real address |
+//! | [`protect`], [`fault`], [`translate`] | key and pp; causes of faults; effective to real |
 //! | [`check`] | the invariant that no page has two entries, decoded on its own |
 //!
 //! Map a page and translate an address in it:

@@ -1,8 +1,8 @@
 //! Guest memory: one anonymous host mapping, read and written by value.
 //!
-//! Owns the only mapping code and the only raw pointers of the crate. Every access is big-endian, naturally
-//! aligned, atomic for its size, acquire on load and release on store. Refuses references into guest memory:
-//! another CPU may be writing it.
+//! Owns the only mapping code and the only raw pointers of the crate. Every access is big-endian,
+//! naturally aligned, atomic for its size, acquire on load and release on store. Refuses references
+//! into guest memory: another CPU may be writing it.
 
 use core::fmt;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -52,8 +52,8 @@ pub struct GuestMemory {
     len: u64,
 }
 
-// SAFETY: needed because `base` is a raw pointer. It points into `map`, which `self` owns and never moves or
-// resizes, and every access through it is atomic.
+// SAFETY: needed because `base` is a raw pointer. It points into `map`, which `self` owns and never
+// moves or resizes, and every access through it is atomic.
 unsafe impl Send for GuestMemory {}
 // SAFETY: as for `Send`: shared access is by atomic operations only.
 unsafe impl Sync for GuestMemory {}
@@ -75,8 +75,8 @@ macro_rules! access {
         #[inline]
         pub fn $load(&self, ra: Ra) -> Result<$ty, MemoryError> {
             let p = self.at(ra, size_of::<$ty>() as u64)?.cast::<$ty>();
-            // SAFETY: an atomic access to shared memory needs a pointer; `at` checked bounds and alignment, and the
-            // mapping lives as long as `self`.
+            // SAFETY: an atomic access to shared memory needs a pointer; `at` checked bounds and
+            // alignment, and the mapping lives as long as `self`.
             let word = unsafe { <$atomic>::from_ptr(p) }.load(Ordering::Acquire);
             Ok(<$ty>::from_be(word))
         }
@@ -97,17 +97,12 @@ macro_rules! access {
 
 macro_rules! compare_exchange {
     ($name:ident, $ty:ty, $atomic:ty, $what:literal) => {
-        #[doc = concat!("Compares and exchanges ", $what, ": `Ok(old)` if it was `old`, else `Err(found)`.")]
+        #[doc = concat!("Compares and exchanges ", $what, ": `Ok(old)`, or `Err(found)` if not `old`.")]
         ///
         /// # Errors
         /// [`MemoryError::OutOfBounds`] or [`MemoryError::Misaligned`].
         #[inline]
-        pub fn $name(
-            &self,
-            ra: Ra,
-            old: $ty,
-            new: $ty,
-        ) -> Result<Result<$ty, $ty>, MemoryError> {
+        pub fn $name(&self, ra: Ra, old: $ty, new: $ty) -> Result<Result<$ty, $ty>, MemoryError> {
             let p = self.at(ra, size_of::<$ty>() as u64)?.cast::<$ty>();
             // SAFETY: as for the load of this size.
             let word = unsafe { <$atomic>::from_ptr(p) };
@@ -126,7 +121,8 @@ impl GuestMemory {
     /// Maps `len_bytes` of zeroed memory without reserving host memory for it.
     ///
     /// # Errors
-    /// [`MemoryError::BadLength`] for 0 or no multiple of 4096; [`MemoryError::HostRefused`] if the host cannot map it.
+    /// [`MemoryError::BadLength`] for 0 or no multiple of 4096; [`MemoryError::HostRefused`] if the
+    /// host cannot map it.
     pub fn new(len_bytes: u64) -> Result<Self, MemoryError> {
         if len_bytes == 0 || !len_bytes.is_multiple_of(4096) {
             return Err(MemoryError::BadLength { bytes: len_bytes });
@@ -162,8 +158,9 @@ impl GuestMemory {
         self.len == 0
     }
 
-    /// The host address of an access, after one compare for bounds and one test for alignment. `bytes` is a power of
-    /// two; a multiple of 4096 as length makes the last aligned access end inside.
+    /// The host address of an access, after one compare for bounds and one test for alignment.
+    /// `bytes` is a power of two; a multiple of 4096 as length makes the last aligned access end
+    /// inside.
     #[inline(always)]
     fn at(&self, ra: Ra, bytes: u64) -> Result<*mut u8, MemoryError> {
         if ra.get() >= self.len {
@@ -183,7 +180,8 @@ impl GuestMemory {
     compare_exchange!(compare_exchange_u32, u32, AtomicU32, "a word");
     compare_exchange!(compare_exchange_u64, u64, AtomicU64, "a doubleword");
 
-    /// Loads a group of 128 bytes as 16 doublewords, each atomic, in ascending order; the group as a whole is not.
+    /// Loads a group of 128 bytes as 16 doublewords, each atomic, in ascending order; the group as
+    /// a whole is not.
     ///
     /// # Errors
     /// [`MemoryError::OutOfBounds`], or [`MemoryError::Misaligned`] if `ra` is no multiple of 128.
@@ -274,7 +272,8 @@ mod tests {
         }
         assert_eq!(m.load_u64(Ra::new(63 << 30)), Ok(63));
         assert_eq!(m.mapped_bytes() as u64, m.len());
-        // 64 touched pages; transparent huge pages may make each 2 MiB. Other tests run beside this one.
+        // 64 touched pages; transparent huge pages may make each 2 MiB. Other tests run beside this
+        // one.
         assert!(resident_pages().saturating_sub(before) < 64 * 512 + 65_536);
     }
 

@@ -1,7 +1,7 @@
 //! Protection: storage key, pp, no-execute and guarded, in the architecture's order.
 //!
-//! Owns the protection table (Power ISA 2.07 Book III-S 5.7.9.2). Class keys (AMR, IAMR) are not applied yet: an access is
-//! judged as with AMR = IAMR = 0.
+//! Owns the protection table (Power ISA 2.07 Book III-S 5.7.9.2). Class keys (AMR, IAMR) are not
+//! applied yet: an access is judged as with AMR = IAMR = 0.
 
 use crate::hpte::HpteR;
 
@@ -25,8 +25,8 @@ pub enum Denied {
     Protection,
 }
 
-/// Whether pp (bits 0:2) allows an access under a storage key. A fetch needs what a load needs. Reserved pp values allow
-/// nothing.
+/// Whether pp (bits 0:2) allows an access under a storage key. A fetch needs what a load needs.
+/// Reserved pp values allow nothing.
 #[inline]
 pub const fn allowed(pp: u8, key: bool, access: Access) -> bool {
     let store = matches!(access, Access::Store);
@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn matrix() {
-        // Power ISA 2.07 Book III-S figure of storage protection: (pp, key 0, key 1), n none, r read, w read and write.
+        // Power ISA 2.07 Book III-S figure of storage protection: (pp, key 0, key 1), n none, r
+        // read, w read and write.
         let table = [
             (0b000, 'w', 'n'),
             (0b001, 'w', 'r'),

@@ -1,6 +1,8 @@
-//! The group: eight entries copied out of the table, and the compares the hardware makes on all of them at once.
+//! The group: eight entries copied out of the table, and the compares the hardware makes on all of
+//! them at once.
 //!
-//! Owns `match_mask`, `free_mask` and the hardware search of one group. Refuses to write: changes go through `hpt`.
+//! Owns `match_mask`, `free_mask` and the hardware search of one group. Refuses to write: changes
+//! go through `hpt`.
 
 use crate::addr::{PageSize, Ra};
 use crate::hpte::{Hpte, HpteR, HpteV};
@@ -53,7 +55,8 @@ impl Iterator for SlotMask {
 }
 
 impl Pteg {
-    /// Copies the group at `ra`. Each doubleword is atomic and dw0 is read before dw1, the group is not one snapshot.
+    /// Copies the group at `ra`. Each doubleword is atomic and dw0 is read before dw1, the group is
+    /// not one snapshot.
     ///
     /// # Errors
     /// [`MemoryError`] if `ra` is outside memory or no multiple of 128.
@@ -88,8 +91,9 @@ impl Pteg {
         self.mask(|e| !e.v.is_valid())
     }
 
-    /// The slots the hardware would take for `v` (B, AVPN and H count) in a segment of this base page size: AVPN bits
-    /// inside the page do not count, and L and LP must decode (Power ISA 2.07 Book III-S 5.7.7.3).
+    /// The slots the hardware would take for `v` (B, AVPN and H count) in a segment of this base
+    /// page size: AVPN bits inside the page do not count, and L and LP must decode (Power ISA 2.07
+    /// Book III-S 5.7.7.3).
     #[inline]
     pub fn search_mask(&self, v: HpteV, base: PageSize) -> SlotMask {
         let compare = HpteV::compare_mask(base) | HpteV::SECONDARY | HpteV::VALID;
@@ -112,7 +116,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn masks_agree_with_a_plain_loop(words in prop::array::uniform16(any::<u64>()), pick in 0usize..8, low: u8) {
+        fn masks_agree_with_a_plain_loop(
+            words in prop::array::uniform16(any::<u64>()),
+            pick in 0usize..8,
+            low: u8,
+        ) {
             let mut group = Pteg::default();
             for (i, e) in group.0.iter_mut().enumerate() {
                 *e = Hpte { v: HpteV(words[2 * i]), r: HpteR(words[2 * i + 1]) };

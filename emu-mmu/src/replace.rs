@@ -30,10 +30,9 @@ pub struct TlbGeometry {
 /// A structure that cannot be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum GeometryError {
-    /// The set count is 0, no power of two, or the ways are 0, or there are more than 65536 entries.
-    #[error(
-        "{sets} sets of {ways} ways: sets must be a power of two, ways positive, entries at most 65536"
-    )]
+    /// The set count is 0, no power of two, or the ways are 0, or there are more than 65536
+    /// entries.
+    #[error("{sets} sets of {ways} ways: a power of two, at least 1, in all at most 65536")]
     Tlb {
         /// Sets asked for.
         sets: u32,
@@ -75,7 +74,8 @@ pub(crate) struct Replacer {
     ways: usize,
     /// Leaves of a set's tree: ways rounded up to a power of two.
     leaves: usize,
-    /// Lru: when each way was used. TreePlru: one node each, `leaves` per set. RoundRobin: next way of each set.
+    /// Lru: when each way was used. TreePlru: one node each, `leaves` per set. RoundRobin: next way
+    /// of each set.
     state: Vec<u64>,
     clock: u64,
 }

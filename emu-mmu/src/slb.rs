@@ -1,13 +1,14 @@
 //! The segment lookaside buffer: effective segment to virtual segment, written by software only.
 //!
-//! Owns the entries and the operand words of `slbmte`, `slbmfee`, `slbmfev`, `slbie` and `slbia`. Refuses lookaside data
-//! made from its entries: that is `translate`'s to drop.
+//! Owns the entries and the operand words of `slbmte`, `slbmfee`, `slbmfev`, `slbie` and `slbia`.
+//! Refuses lookaside data made from its entries: that is `translate`'s to drop.
 
 use thiserror::Error;
 
 use crate::addr::{Ea, Esid, PageSize, SegmentSize, Vsid};
 
-/// Why an SLB instruction was refused. The architecture leaves each of these undefined (Power ISA 2.07 Book III-S 5.9.3.1).
+/// Why an SLB instruction was refused. The architecture leaves each of these undefined (Power ISA
+/// 2.07 Book III-S 5.9.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SlbError {
     /// The index is past the last entry.
@@ -47,9 +48,9 @@ pub struct SlbEntry {
     pub vsid: Vsid,
     /// Segment size.
     pub segment: SegmentSize,
-    /// Key when MSR[PR]=0.
+    /// Key when MSR PR=0.
     pub ks: bool,
-    /// Key when MSR[PR]=1.
+    /// Key when MSR PR=1.
     pub kp: bool,
     /// No-execute segment.
     pub n: bool,
@@ -84,7 +85,8 @@ const fn llp(page: PageSize) -> u64 {
 }
 
 impl SlbEntry {
-    /// A valid entry for privileged use, as Linux 2.6.38 arch/powerpc/mm/slb.c makes them: Ks=0, Kp=1, class 0, executable.
+    /// A valid entry for privileged use, as Linux 2.6.38 arch/powerpc/mm/slb.c makes them: Ks=0,
+    /// Kp=1, class 0, executable.
     pub const fn kernel(ea: Ea, vsid: Vsid, segment: SegmentSize, page: PageSize) -> Self {
         Self {
             esid: ea.esid(segment),
@@ -186,8 +188,9 @@ impl Slb {
         &self.entries
     }
 
-    /// Whether two valid entries translate the same address: a software error that hardware answers with a machine
-    /// check (multihit) or with either entry. [`Self::lookup`] then takes the lowest index.
+    /// Whether two valid entries translate the same address: a software error that hardware answers
+    /// with a machine check (multihit) or with either entry. [`Self::lookup`] then takes the lowest
+    /// index.
     pub const fn has_overlap(&self) -> bool {
         self.overlap
     }
@@ -238,8 +241,8 @@ impl Slb {
         Ok(if e.valid { e.rs() } else { 0 })
     }
 
-    /// `slbie`: invalidates the entry that translates `ea`, if class and size agree; returns how many went. Where they
-    /// do not agree the architecture lets anything happen; here nothing does.
+    /// `slbie`: invalidates the entry that translates `ea`, if class and size agree; returns how
+    /// many went. Where they do not agree the architecture lets anything happen; here nothing does.
     pub fn slbie(&mut self, ea: Ea, class: bool, segment: SegmentSize) -> u32 {
         let mut gone = 0;
         for e in &mut self.entries {
@@ -254,8 +257,8 @@ impl Slb {
         gone
     }
 
-    /// `slbia IH` (Power ISA 2.07 and 3.1 Book III, slbia): 0, 1, 2, 6 spare entry 0; 3 takes class 1; 4 takes all; 7 takes
-    /// none. Returns how many entries went.
+    /// `slbia IH` (Power ISA 2.07 and 3.1 Book III, slbia): 0, 1, 2, 6 spare entry 0; 3 takes class
+    /// 1; 4 takes all; 7 takes none. Returns how many entries went.
     ///
     /// # Errors
     /// [`SlbError::Ih`] for 5 and above 7.

@@ -1,7 +1,7 @@
 //! The TLB: copies of table entries, found by virtual page.
 //!
-//! Owns its sets and what an invalidation removes (Power ISA 2.07 Book III-S 5.9.3.3). Refuses coherence: a copy lives until
-//! it is evicted or invalidated, whatever happens to the table.
+//! Owns its sets and what an invalidation removes (Power ISA 2.07 Book III-S 5.9.3.3). Refuses
+//! coherence: a copy lives until it is evicted or invalidated, whatever happens to the table.
 
 use crate::addr::{PageSize, Ra, SegmentSize, Vpn};
 use crate::hpte::HpteR;
@@ -28,20 +28,22 @@ pub struct TlbEntry {
 /// The VPN bits receivers compare: virtual address bits 14 and up of 78.
 const COMPARED: u64 = (1 << 52) - 1;
 
-/// Whether an invalidation names the page of a copy that was made with these sizes. Base, actual and segment size must
-/// agree, as the architecture lets a receiver require; the top 14 address bits are not compared.
+/// Whether the operand's virtual page and this one lie in one page of this size; the top 14 address
+/// bits are not compared.
+#[inline]
+pub(crate) const fn same_page(operand: &TlbInvalidate, vpn: Vpn, actual: PageSize) -> bool {
+    ((operand.vpn.get() ^ vpn.get()) & COMPARED) >> (actual.shift() - 12) == 0
+}
+
+/// Whether an invalidation names the page of a copy that was made with these sizes. Base, actual
+/// and segment size must agree, as the architecture lets a receiver require.
 #[inline]
 pub(crate) fn names(
     operand: &TlbInvalidate,
     vpn: Vpn,
     sizes: (SegmentSize, PageSize, PageSize),
 ) -> bool {
-    let (segment, base, actual) = sizes;
-    let differ = (operand.vpn.get() ^ vpn.get()) & COMPARED;
-    differ >> (actual.shift() - 12) == 0
-        && operand.segment == segment
-        && operand.base == base
-        && operand.actual == actual
+    same_page(operand, vpn, sizes.2) && sizes == (operand.segment, operand.base, operand.actual)
 }
 
 /// A set-associative TLB for pages of all sizes.
@@ -104,8 +106,8 @@ impl Tlb {
         None
     }
 
-    /// The entry that serves a page, noted as used. It may have been made for another base page size: compare
-    /// [`TlbEntry::base`].
+    /// The entry that serves a page, noted as used. It may have been made for another base page
+    /// size: compare [`TlbEntry::base`].
     pub fn lookup(&mut self, vpn: Vpn, segment: SegmentSize) -> Option<TlbEntry> {
         let slot = self.find(vpn, segment)?;
         self.replacer.touch(slot);
@@ -123,8 +125,8 @@ impl Tlb {
         Some(e)
     }
 
-    /// Puts an entry in, its VPN aligned to its actual page, and returns the one that had to go: the one for the same
-    /// page, else the policy's victim if the set is full.
+    /// Puts an entry in, its VPN aligned to its actual page, and returns the one that had to go:
+    /// the one for the same page, else the policy's victim if the set is full.
     pub fn insert(&mut self, entry: TlbEntry) -> Option<TlbEntry> {
         let entry = TlbEntry {
             vpn: entry.vpn.align_down(entry.actual),
@@ -152,7 +154,8 @@ impl Tlb {
 
     /// Removes what a `tlbie` or `tlbiel` by address names, and returns how many entries went.
     pub fn invalidate(&mut self, operand: &TlbInvalidate) -> u32 {
-        // The 14 address bits left out of the compare never reach the set number: sets are at most 2^16.
+        // The 14 address bits left out of the compare never reach the set number: sets are at most
+        // 2^16.
         let set = self.set(operand.vpn, operand.actual);
         let mut gone = 0;
         for i in self.slots(set) {
@@ -165,7 +168,8 @@ impl Tlb {
         gone
     }
 
-    /// Removes a congruence class (`tlbiel` with IS=2 or 3) and returns how many entries went; a set past the last wraps.
+    /// Removes a congruence class (`tlbiel` with IS=2 or 3) and returns how many entries went; a
+    /// set past the last wraps.
     pub fn invalidate_set(&mut self, set: u32) -> u32 {
         let set = (set & (self.geometry.sets - 1)) as usize;
         self.slots(set)

@@ -1,7 +1,9 @@
-//! Effective to real address: one CPU's SLB, ERATs and TLB, the walk of the table, protection, and the R and C bits.
+//! Effective to real address: one CPU's SLB, ERATs and TLB, the walk of the table, protection, and
+//! the R and C bits.
 //!
-//! Owns the order of all these (Power ISA 2.07 Book III-S 5.7). Refuses time: a [`Probe`] hears what happened and charges for
-//! it. Real mode with HV=0 is the simple form without RMOR and limit; class keys are not applied.
+//! Owns the order of all these (Power ISA 2.07 Book III-S 5.7). Refuses time: a [`Probe`] hears
+//! what happened and charges for it. Real mode with HV=0 is the simple form without RMOR and limit;
+//! class keys are not applied.
 
 mod state;
 mod table;
@@ -69,7 +71,8 @@ impl Mmu {
         })
     }
 
-    /// Translates one access: the real address, or the fault. The access must not cross a 4 KB boundary.
+    /// Translates one access: the real address, or the fault. The access must not cross a 4 KB
+    /// boundary.
     ///
     /// # Errors
     /// [`Fault`], with the cause bits of Power ISA 2.07 Book III-S 6.5.
@@ -97,7 +100,8 @@ impl Mmu {
         } else {
             &mut self.erat
         };
-        if let Some(slot) = erat.find(ea)
+        let slot = erat.find(ea);
+        if let Some(slot) = slot
             && let Some((vpn, page)) = erat.permitted(slot, state.pr, access)
         {
             probe.walk(&Walk {
@@ -113,18 +117,19 @@ impl Mmu {
             pr: state.pr,
         };
         let mut walk = Walk::new(ea);
-        let result = self.translate_slow(memory, hpt, request, &mut walk);
+        let result = self.translate_slow(memory, hpt, request, slot, &mut walk);
         probe.walk(&walk);
         result
     }
 
-    /// Everything but the plain ERAT hit.
+    /// Everything but the plain ERAT hit; `slot` is where the ERAT has the page, if it has.
     #[inline(never)]
     fn translate_slow(
         &mut self,
         memory: &GuestMemory,
         hpt: &Hpt,
         q: Request,
+        slot: Option<usize>,
         walk: &mut Walk,
     ) -> Result<Ra, Fault> {
         let erat = if q.access == Access::Fetch {
@@ -132,7 +137,7 @@ impl Mmu {
         } else {
             &mut self.erat
         };
-        if let Some(slot) = erat.find(q.ea) {
+        if let Some(slot) = slot {
             let e = erat.entry(slot);
             walk.vpn = Some(e.vpn);
             let key = if q.pr { e.kp } else { e.ks };
@@ -240,7 +245,8 @@ impl Mmu {
         Ok(Found { r, actual })
     }
 
-    /// Drops the TLB's copy of a page the table no longer has, after a store with C=0 went back to look.
+    /// Drops the TLB's copy of a page the table no longer has, after a store with C=0 went back to
+    /// look.
     fn forget(&mut self, vpn: Vpn, segment: &SlbEntry) {
         if let Some(e) = self.tlb.peek(vpn, segment.segment) {
             let TlbEntry {
@@ -260,14 +266,16 @@ impl Mmu {
         }
     }
 
-    /// Removes what a `tlbie` or `tlbiel` names from the TLB and both ERATs; returns how many entries went.
+    /// Removes what a `tlbie` or `tlbiel` names from the TLB and both ERATs; returns how many
+    /// entries went.
     pub fn tlb_invalidate(&mut self, operand: &TlbInvalidate) -> u32 {
         self.tlb.invalidate(operand)
             + self.erat.invalidate(operand)
             + self.ierat.invalidate(operand)
     }
 
-    /// `slbmte`. ERAT data made from the old entry stays, as the architecture allows and hardware does.
+    /// `slbmte`. ERAT data made from the old entry stays, as the architecture allows and hardware
+    /// does.
     ///
     /// # Errors
     /// [`SlbError`].
@@ -275,16 +283,16 @@ impl Mmu {
         self.slb.slbmte(rs, rb)
     }
 
-    /// `slbie`: the SLB entry and the ERAT data of the segment, also data whose SLB entry was overwritten since. Returns how
-    /// many entries went.
+    /// `slbie`: the SLB entry and the ERAT data of the segment, also data whose SLB entry was
+    /// overwritten since. Returns how many entries went.
     pub fn slbie(&mut self, ea: Ea, class: bool, segment: SegmentSize) -> u32 {
         self.slb.slbie(ea, class, segment)
             + self.erat.invalidate_segment(ea, class, segment)
             + self.ierat.invalidate_segment(ea, class, segment)
     }
 
-    /// `slbia IH`: SLB entries as [`Slb::slbia`]; ERAT data of class 1 for IH 1 and 3, all of it otherwise. Returns how many
-    /// entries went.
+    /// `slbia IH`: SLB entries as [`Slb::slbia`]; ERAT data of class 1 for IH 1 and 3, all of it
+    /// otherwise. Returns how many entries went.
     ///
     /// # Errors
     /// [`SlbError::Ih`].

@@ -1,4 +1,5 @@
-//! The table in guest memory, at full speed. Refuses to schedule: nothing can come between its steps but real threads.
+//! The table in guest memory, at full speed. Refuses to schedule: nothing can come between its
+//! steps but real threads.
 
 use core::fmt;
 use core::sync::atomic::{Ordering, fence};
@@ -8,7 +9,8 @@ use crate::addr::Ra;
 use crate::invalidate::TlbInvalidate;
 use crate::memory::{GuestMemory, MemoryError};
 
-/// [`TableAccess`] straight on [`GuestMemory`]; `tlbie` calls a closure. A lock bit nobody clears makes it spin for ever.
+/// [`TableAccess`] straight on [`GuestMemory`]; `tlbie` calls a closure. A lock bit nobody clears
+/// makes it spin for ever.
 pub struct Direct<'a> {
     memory: &'a GuestMemory,
     tlb: &'a mut dyn FnMut(TlbInvalidate),

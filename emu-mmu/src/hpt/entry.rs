@@ -1,13 +1,16 @@
-//! Operations on one entry, in the step order of Linux's native writer (Linux 2.6.38 and 6.1, hash_native).
+//! Operations on one entry, in the step order of Linux's native writer (Linux 2.6.38 and 6.1,
+//! hash_native).
 
 use super::{Barrier, CompareOrder, Hpt, TableAccess};
 use crate::addr::{GroupIndex, HpteIndex, PageSize, SegmentSize, Vpn};
 use crate::hpte::{HpteR, HpteV};
 
 impl Hpt {
-    /// Puts an entry into the lowest free slot of a group and returns the slot, or `None` if the group is full.
+    /// Puts an entry into the lowest free slot of a group and returns the slot, or `None` if the
+    /// group is full.
     ///
-    /// V is set and the lock bit cleared whatever `v` says; `secondary` sets H. No search for an existing match is made.
+    /// V is set and the lock bit cleared whatever `v` says; `secondary` sets H. No search for an
+    /// existing match is made.
     ///
     /// # Errors
     /// Those of the access.
@@ -40,8 +43,8 @@ impl Hpt {
         Ok(None)
     }
 
-    /// Finds the entry of a page: the primary group, then the secondary one; an entry counts only if its H bit says the
-    /// group it is in.
+    /// Finds the entry of a page: the primary group, then the secondary one; an entry counts only
+    /// if its H bit says the group it is in.
     ///
     /// # Errors
     /// Those of the access.
@@ -66,8 +69,9 @@ impl Hpt {
         Ok(None)
     }
 
-    /// Evicts one valid entry that is not bolted, trying eight slots from `start_slot` (mod 8), and returns which, or
-    /// `None` if all are bolted or free. No TLB invalidation is made: the old translation may live on.
+    /// Evicts one valid entry that is not bolted, trying eight slots from `start_slot` (mod 8), and
+    /// returns which, or `None` if all are bolted or free. No TLB invalidation is made: the old
+    /// translation may live on.
     ///
     /// # Errors
     /// Those of the access.
@@ -118,10 +122,12 @@ impl Hpt {
         Ok(None)
     }
 
-    /// Changes the protection of an entry that is valid and matches `want`; tells whether it did. No TLB invalidation.
+    /// Changes the protection of an entry that is valid and matches `want`; tells whether it did.
+    /// No TLB invalidation.
     ///
-    /// R = (R without pp and N) | (pp, N and C of `new_pp_flags`). pp is two bits under [`CompareOrder::UnderLock`]
-    /// (Linux 2.6.38) and three under [`CompareOrder::BeforeLock`] (Linux 6.1).
+    /// R = (R without pp and N) | (pp, N and C of `new_pp_flags`). pp is two bits under
+    /// [`CompareOrder::UnderLock`] (Linux 2.6.38) and three under [`CompareOrder::BeforeLock`]
+    /// (Linux 6.1).
     ///
     /// # Errors
     /// Those of the access.
@@ -165,8 +171,8 @@ impl Hpt {
         a.store(ra, r, "native_hpte_updateboltedpp: store R")
     }
 
-    /// Clears doubleword 0 of an entry that is valid and matches `want`, under its lock; tells whether it did. No TLB
-    /// invalidation.
+    /// Clears doubleword 0 of an entry that is valid and matches `want`, under its lock; tells
+    /// whether it did. No TLB invalidation.
     ///
     /// # Errors
     /// Those of the access.

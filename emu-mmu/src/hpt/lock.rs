@@ -1,11 +1,13 @@
-//! The lock bit of an entry: bit 3 of doubleword 0 (Linux 2.6.38 arch/powerpc/mm/hash_native_64.c, `HPTE_LOCK_BIT`).
+//! The lock bit of an entry: bit 3 of doubleword 0 (Linux 2.6.38 arch/powerpc/mm/hash_native_64.c,
+//! `HPTE_LOCK_BIT`).
 
 use super::{Barrier, Hpt, TableAccess};
 use crate::addr::HpteIndex;
 use crate::hpte::HpteV;
 
 impl Hpt {
-    /// Takes an entry's lock and returns doubleword 0 with the lock bit set. Waits while another holds it.
+    /// Takes an entry's lock and returns doubleword 0 with the lock bit set. Waits while another
+    /// holds it.
     ///
     /// # Errors
     /// Those of the access.

@@ -1,7 +1,7 @@
 //! The hashed page table: where it lies, and the operations software makes on it.
 //!
-//! Owns the step order of Linux's native table writer, each operation once, generic over [`TableAccess`]. Refuses to
-//! know who runs it, what a step costs, or when another CPU sees it.
+//! Owns the step order of Linux's native table writer, each operation once, generic over
+//! [`TableAccess`]. Refuses to know who runs it, what a step costs, or when another CPU sees it.
 
 mod direct;
 mod entry;
@@ -36,7 +36,8 @@ pub enum Barrier {
     Lwsync,
 }
 
-/// How an operation reaches the table: one method call is one step another CPU may come before or after.
+/// How an operation reaches the table: one method call is one step another CPU may come before or
+/// after.
 pub trait TableAccess {
     /// Why a step could not be made.
     type Error;
@@ -235,5 +236,7 @@ impl Hpt {
     }
 }
 
+#[cfg(test)]
+mod random_tests;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,5 @@
-//! Many entries at once, and the TLB sequences that follow (Linux 2.6.38 `native_flush_hash_range`; Power ISA 2.07
-//! Book III-S 5.10.1.2).
+//! Many entries at once, and the TLB sequences that follow (Linux 2.6.38 `native_flush_hash_range`;
+//! Power ISA 2.07 Book III-S 5.10.1.2).
 
 use super::{Barrier, CompareOrder, Hpt, TableAccess};
 use crate::addr::HpteIndex;
@@ -16,8 +16,8 @@ pub struct FlushEntry {
 }
 
 impl Hpt {
-    /// Invalidates every slot that still holds what it should, in order, and returns how many did. The TLB sequence over
-    /// all of them is the caller's next step.
+    /// Invalidates every slot that still holds what it should, in order, and returns how many did.
+    /// The TLB sequence over all of them is the caller's next step.
     ///
     /// # Errors
     /// Those of the access; entries before the one that failed stay invalidated.
@@ -35,8 +35,8 @@ impl Hpt {
     }
 }
 
-/// The global sequence: ptesync; tlbie each; eieio; tlbsync; ptesync. On CPUs that allow one sequence at a time (970)
-/// the caller holds the lock. The operands' `local` is ignored.
+/// The global sequence: ptesync; tlbie each; eieio; tlbsync; ptesync. On CPUs that allow one
+/// sequence at a time (970) the caller holds the lock. The operands' `local` is ignored.
 ///
 /// # Errors
 /// Those of the access.

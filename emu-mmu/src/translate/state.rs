@@ -117,8 +117,8 @@ pub struct MmuGeometry {
 }
 
 impl MmuGeometry {
-    /// PowerPC 970: SLB 64, data ERAT 128, TLB 1024 4-way (AC6 training outline for the PowerPC 970); both ERATs 2-way
-    /// (recalled from the 970FX User's Manual); the policies are estimates.
+    /// PowerPC 970: SLB 64, data ERAT 128, TLB 1024 4-way (AC6 training outline for the PowerPC
+    /// 970); both ERATs 2-way (recalled from the 970FX User's Manual); the policies are estimates.
     pub const PPC970: Self = Self {
         slb_entries: 64,
         erat: TlbGeometry { sets: 64, ways: 2 },
@@ -128,9 +128,9 @@ impl MmuGeometry {
         tlb_replacement: Replacement::Lru,
     };
 
-    /// POWER8: SLB 32 (QEMU 7.2), TLB 512 sets (Linux 6.1 `POWER8_TLB_SETS`) of 4 ways, instruction ERAT 64, data ERAT 48 fully
-    /// associative (all three recalled from Sinharoy et al., IBM JRD 59-1, 2015; its second-level data ERAT is not
-    /// modelled); the policies are estimates.
+    /// POWER8: SLB 32 (QEMU 7.2), TLB 512 sets (Linux 6.1 `POWER8_TLB_SETS`) of 4 ways, instruction
+    /// ERAT 64, data ERAT 48 fully associative (all three recalled from Sinharoy et al., IBM JRD
+    /// 59-1, 2015; its second-level data ERAT is not modelled); the policies are estimates.
     pub const POWER8: Self = Self {
         slb_entries: 32,
         erat: TlbGeometry { sets: 1, ways: 48 },

@@ -1,4 +1,5 @@
-//! The walk of the table: search of both groups, and the R and C bits. Refuses protection: the caller judges in between.
+//! The walk of the table: search of both groups, and the R and C bits. Refuses protection: the
+//! caller judges in between.
 
 use super::Walk;
 use crate::addr::{PageSize, Ra, Vpn};
@@ -9,8 +10,8 @@ use crate::protect::Access;
 use crate::pteg::Pteg;
 use crate::slb::SlbEntry;
 
-/// Searches both groups for the entry of a page (Power ISA 2.07 Book III-S 5.7.7.3). Several matches: the lowest slot of the
-/// primary group wins; the architecture leaves it undefined.
+/// Searches both groups for the entry of a page (Power ISA 2.07 Book III-S 5.7.7.3). Several
+/// matches: the lowest slot of the primary group wins; the architecture leaves it undefined.
 pub(super) fn search(
     memory: &GuestMemory,
     hpt: &Hpt,
@@ -38,8 +39,8 @@ pub(super) fn search(
     Ok(None)
 }
 
-/// Sets R, and C for a store, by byte stores as hardware does (Power ISA 2.07 Book III-S 5.7.8): no check that the entry is
-/// still valid. Returns doubleword 1 with them.
+/// Sets R, and C for a store, by byte stores as hardware does (Power ISA 2.07 Book III-S 5.7.8): no
+/// check that the entry is still valid. Returns doubleword 1 with them.
 pub(super) fn set_rc(
     memory: &GuestMemory,
     hpte_ra: Ra,

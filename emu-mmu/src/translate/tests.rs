@@ -374,28 +374,6 @@ fn another_base_size_does_not_hit() {
 }
 
 #[test]
-fn erat_hit_is_fast() {
-    let mut w = world(S256M, P4K);
-    for i in 0..64 {
-        w.map(EA + (i << 12), 0x7000 + (i << 12), P4K, 0x192, false);
-    }
-    let mut sum = 0u64;
-    let start = std::time::Instant::now();
-    for i in 0..6_400_000u64 {
-        let ea = EA + ((i & 63) << 12);
-        let k = AccessState::kernel();
-        sum += w
-            .mmu
-            .translate(&w.memory, &w.hpt, ea, Access::Load, k, &mut ())
-            .expect("ra")
-            .get();
-    }
-    let ns = start.elapsed().as_nanos() as f64 / 6_400_000.0;
-    println!("{ns:.2} ns per ERAT hit");
-    assert!(sum > 0 && ns < 500.0);
-}
-
-#[test]
 fn geometry_is_checked() {
     let g = MmuGeometry {
         slb_entries: 0,
