@@ -75,6 +75,8 @@ pub(crate) struct Areas {
     waiting: BTreeMap<u64, Area>,
     /// Lines of `vmap` records whose last page is no guard page, because it was touched.
     unguarded: BTreeSet<u64>,
+    /// Whether `unguarded` is complete.
+    second_pass: bool,
 }
 
 impl Areas {
@@ -83,6 +85,7 @@ impl Areas {
         Areas {
             page_bytes,
             unguarded,
+            second_pass: true,
             ..Areas::default()
         }
     }
@@ -285,7 +288,7 @@ impl Areas {
             self.map_waiting(area, steps);
         }
         match self.live.range(..=addr).next_back() {
-            Some((_, live)) if addr < live.end => {
+            Some((_, live)) if addr < live.mapped_end || (addr < live.end && !self.second_pass) => {
                 if addr >= live.mapped_end {
                     self.unguarded.insert(live.line);
                 }

@@ -126,7 +126,8 @@ pub struct Ops {
 }
 
 impl Ops {
-    /// Touches and frees left out so far because no area explains them.
+    /// Touches and frees left out so far because no area explains them. This is what was really
+    /// left out; the survey's count is an estimate where old and new areas overlap.
     pub fn unexplained(&self) -> Unexplained {
         self.unexplained
     }
