@@ -1,0 +1,262 @@
+//! Invariants of the Linux side, checked while a run goes on.
+//!
+//! Owns the rules (one file each), the history that leads to a violation, and [`Monitor`], which
+//! feeds both. Each rule decides from events alone and shares no code with what it checks. Refuses
+//! to stop a run, to change it, or to guess: a broken rule is counted, and told in full the first
+//! time.
+//!
+//! All four rules are exact in deterministic mode, where events arrive in the order they took
+//! place.
+
+mod duplicate_hpte;
+mod history;
+mod lost_flush;
+mod unbalanced_preempt;
+mod unsafe_per_cpu;
+
+use crate::report::{ViolationDetail, ViolationReport};
+use crate::tracepoint::{Moment, Tracepoint};
+use duplicate_hpte::DuplicateHpte;
+use emu_core::{CpuId, Cycles, Event, Interest};
+use emu_mmu::Ra;
+use history::{Happened, History};
+use lost_flush::LostFlush;
+use std::collections::HashMap;
+use std::fmt::Display;
+use unbalanced_preempt::UnbalancedPreempt;
+
+/// The names of the rules that [`Monitor`] checks, in the order of [`Monitor::violations`].
+pub const NAMES: [&str; 4] = [
+    duplicate_hpte::NAME,
+    lost_flush::NAME,
+    unbalanced_preempt::NAME,
+    unsafe_per_cpu::NAME,
+];
+
+/// What a rule asks and why it matters, in three sentences; `None` if `kind` is not one of
+/// [`NAMES`].
+pub fn explain(kind: &str) -> Option<&'static str> {
+    match kind {
+        duplicate_hpte::NAME => Some(duplicate_hpte::EXPLANATION),
+        lost_flush::NAME => Some(lost_flush::EXPLANATION),
+        unbalanced_preempt::NAME => Some(unbalanced_preempt::EXPLANATION),
+        unsafe_per_cpu::NAME => Some(unsafe_per_cpu::EXPLANATION),
+        _ => None,
+    }
+}
+
+/// What stands for the name of a task that was never named (as in the kernel's own traces).
+const COMM_UNKNOWN: &str = "<...>";
+
+/// Watches a run and keeps what broke.
+///
+/// Memory is bounded by what is pending or alive (queued entries, held locks, tasks, the valid
+/// entries of the table), never by the length of the run.
+#[derive(Debug)]
+pub struct Monitor {
+    duplicate_hpte: DuplicateHpte,
+    lost_flush: LostFlush,
+    unbalanced_preempt: UnbalancedPreempt,
+    /// Who runs on each CPU, from the last tracepoint there: hardware events name no task.
+    running: Vec<Running>,
+    log: Log,
+}
+
+/// The task on a CPU.
+#[derive(Clone, Copy, Debug, Default)]
+struct Running {
+    task: u64,
+    pid: u32,
+}
+
+impl Monitor {
+    /// The hardware events that [`Monitor::hardware`] must be given.
+    pub const INTEREST: Interest = Interest::TABLE_STORES.and(Interest::INVALIDATIONS);
+
+    /// A monitor of a run whose hash table lies at `hpt_base` and has 2^`groups_log2` groups.
+    pub fn new(hpt_base: Ra, groups_log2: u8) -> Self {
+        Monitor {
+            duplicate_hpte: DuplicateHpte::new(hpt_base, groups_log2),
+            lost_flush: LostFlush::default(),
+            unbalanced_preempt: UnbalancedPreempt::default(),
+            running: Vec::new(),
+            log: Log::default(),
+        }
+    }
+
+    /// Names the task at address `task`. An address that is used again takes the newer name.
+    pub fn name_task(&mut self, task: u64, comm: &str, pid: u32) {
+        self.log.names.insert(
+            task,
+            Name {
+                comm: comm.to_owned(),
+                pid,
+                exited: false,
+            },
+        );
+    }
+
+    /// The kernel model did something.
+    pub fn tracepoint(&mut self, at: Moment, tp: Tracepoint) {
+        let Monitor {
+            lost_flush,
+            unbalanced_preempt,
+            running,
+            log,
+            ..
+        } = self;
+        log.history.push(at, Happened::Linux(tp));
+        if let Some(lookup) = unsafe_per_cpu::check(&tp) {
+            log.broken(unsafe_per_cpu::NAME, at, &lookup);
+        }
+        if let Some(unbalanced) = unbalanced_preempt.tracepoint(at.task, &tp) {
+            log.broken(unbalanced_preempt::NAME, at, &unbalanced);
+        }
+        lost_flush.tracepoint(at, &tp, &mut |lost| log.broken(lost_flush::NAME, at, &lost));
+        let now_running = match tp {
+            Tracepoint::SwitchTo { next, next_pid, .. } => {
+                log.switched_from(at.task);
+                Running {
+                    task: next,
+                    pid: next_pid,
+                }
+            }
+            Tracepoint::TaskExit { .. } => {
+                log.exits(at.task);
+                Running {
+                    task: at.task,
+                    pid: at.pid,
+                }
+            }
+            _ => Running {
+                task: at.task,
+                pid: at.pid,
+            },
+        };
+        let cpu = at.cpu.index();
+        if cpu >= running.len() {
+            running.resize(cpu + 1, Running::default());
+        }
+        running[cpu] = now_running;
+    }
+
+    /// The hardware did something; needs the events of [`Monitor::INTEREST`], ignores others.
+    pub fn hardware(&mut self, cpu: CpuId, now: Cycles, event: Event) {
+        let Running { task, pid } = self.running.get(cpu.index()).copied().unwrap_or_default();
+        let at = Moment {
+            cpu,
+            now,
+            task,
+            pid,
+        };
+        match event {
+            Event::TableStore { ra, old, new, .. } => {
+                if history::is_news(ra, old, new) {
+                    self.log.history.push(at, Happened::Hardware(event));
+                }
+                if let Some(duplicate) = self.duplicate_hpte.table_store(ra, old, new) {
+                    self.log.broken(duplicate_hpte::NAME, at, &duplicate);
+                }
+            }
+            Event::Invalidate { operand, .. } => {
+                self.log.history.push(at, Happened::Hardware(event));
+                self.lost_flush.invalidate(at.task, &operand);
+            }
+            Event::Switch | Event::Interrupt | Event::Access { .. } => {}
+        }
+    }
+
+    /// The run is over: what is still pending now will never be done.
+    pub fn end_of_run(&mut self, at: Moment) {
+        let Monitor {
+            lost_flush, log, ..
+        } = self;
+        lost_flush.end_of_run(&mut |lost| log.broken(lost_flush::NAME, at, &lost));
+    }
+
+    /// What broke, one report for each rule that did, in the order of [`NAMES`].
+    pub fn violations(&self) -> Vec<ViolationReport> {
+        NAMES
+            .iter()
+            .filter_map(|name| self.log.violations.get(name).cloned())
+            .collect()
+    }
+
+    /// Invalidations within a batch flush for pages already flushed and not queued again since.
+    /// Exact as long as no more than 4096 pages were flushed in between.
+    pub fn flushes_repeated(&self) -> u64 {
+        self.lost_flush.repeated()
+    }
+
+    /// Entries queued so far.
+    pub fn queued(&self) -> u64 {
+        self.lost_flush.queued()
+    }
+
+    /// Queued entries whose page the hardware was seen to invalidate afterwards.
+    pub fn flushed(&self) -> u64 {
+        self.lost_flush.flushed()
+    }
+}
+
+/// Name of a task.
+#[derive(Debug)]
+struct Name {
+    comm: String,
+    pid: u32,
+    /// It exits: the name goes when another task follows on its CPU.
+    exited: bool,
+}
+
+/// What broke, and what is needed to tell it.
+#[derive(Debug, Default)]
+struct Log {
+    history: History,
+    names: HashMap<u64, Name>,
+    violations: HashMap<&'static str, ViolationReport>,
+}
+
+impl Log {
+    /// Counts a violation; the first of its kind is written out.
+    fn broken(&mut self, kind: &'static str, at: Moment, what: &dyn Display) {
+        if let Some(known) = self.violations.get_mut(kind) {
+            known.count += 1;
+            return;
+        }
+        let (comm, pid) = match self.names.get(&at.task) {
+            Some(name) => (name.comm.clone(), name.pid),
+            None => (COMM_UNKNOWN.to_owned(), at.pid),
+        };
+        let first = ViolationDetail {
+            message: what.to_string(),
+            cpu: at.cpu.0,
+            cycle: at.now.get(),
+            comm,
+            pid,
+            history: self.history.render(),
+        };
+        self.violations.insert(
+            kind,
+            ViolationReport {
+                kind: kind.to_owned(),
+                count: 1,
+                first,
+            },
+        );
+    }
+
+    fn exits(&mut self, task: u64) {
+        if let Some(name) = self.names.get_mut(&task) {
+            name.exited = true;
+        }
+    }
+
+    fn switched_from(&mut self, task: u64) {
+        if self.names.get(&task).is_some_and(|name| name.exited) {
+            self.names.remove(&task);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
