@@ -174,10 +174,10 @@ impl Erat {
         let ways = self.ways(ea);
         let set = ways.start / self.geometry.ways as usize;
         let (mut same, mut free) = (None, None);
-        for i in ways {
-            if self.tags[i] == tag(ea) {
+        for (i, &t) in ways.clone().zip(&self.tags[ways]) {
+            if t == tag(ea) {
                 same = Some(i);
-            } else if self.tags[i] == 0 {
+            } else if t == 0 {
                 free = Some(i);
             }
         }

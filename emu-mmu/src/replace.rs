@@ -90,7 +90,7 @@ impl Replacer {
             Replacement::TreePlru => (sets * leaves, 0),
             Replacement::RoundRobin => (sets, 0),
             // A xorshift generator must not start at 0.
-            Replacement::Random(seed) => (0, seed ^ 0x9e37_79b9_7f4a_7c15 | 1),
+            Replacement::Random(seed) => (0, (seed ^ 0x9e37_79b9_7f4a_7c15).max(1)),
         };
         Self {
             policy,
@@ -132,8 +132,13 @@ impl Replacer {
         let first = set * self.ways;
         match self.policy {
             Replacement::Lru => {
-                let way = (0..self.ways).min_by_key(|w| self.state[first + w]);
-                first + way.unwrap_or(0)
+                let (mut way, mut oldest) = (0, u64::MAX);
+                for (w, &used) in self.state[first..first + self.ways].iter().enumerate() {
+                    if used < oldest {
+                        (way, oldest) = (w, used);
+                    }
+                }
+                first + way
             }
             Replacement::TreePlru => first + self.victim_tree(set),
             Replacement::RoundRobin => {
