@@ -275,7 +275,8 @@ fn whole_captures_need_nothing_made_up() {
                     inserts += u64::from(recorded_group.is_some());
                     assert_eq!(recorded_group.is_some(), recorded_vpn.is_some());
                     if let Some(vpn) = recorded_vpn {
-                        assert_eq!(vpn & 0xffff, addr / page * (page / 4096) & 0xffff, "{file}");
+                        let first = addr / page * (page / 4096);
+                        assert_eq!(vpn & 0xffff, first & 0xffff, "{file}");
                     }
                 }
                 Op::Begin(_) | Op::End(_) => {}

@@ -118,7 +118,7 @@ pub enum Event {
 impl Event {
     /// The event `name` with the text after `name: `; `Ok(None)` if the name is not known.
     pub(crate) fn parse(name: &[u8], text: &[u8]) -> Result<Option<Event>, Malformed> {
-        let args = Args(match text {
+        let args = Args::new(match text {
             // kprobes print where they hit: "(vfree+0xc/0x24c) addr=..."
             [b'(', ..] => find(text, b") ").map_or(text, |at| &text[at + 2..]),
             _ => text,
@@ -160,13 +160,13 @@ impl Event {
                 num_purged: args.u64("num_purged")?,
             },
             b"tracing_mark_write" => Event::Mark(String::from_utf8_lossy(text).into()),
-            _ => return Event::parse_hash(name, args),
+            _ => return Event::parse_hash(name, &args),
         };
         Ok(Some(event))
     }
 
     /// The events of the hash page table and its flushes.
-    fn parse_hash(name: &[u8], args: Args<'_>) -> Result<Option<Event>, Malformed> {
+    fn parse_hash(name: &[u8], args: &Args<'_>) -> Result<Option<Event>, Malformed> {
         let frange = |routine| {
             let (number, local) = (args.u64("number")?, args.i64("local")?);
             Ok(Event::Frange {
@@ -206,7 +206,7 @@ impl Event {
     }
 
     /// The events of one HPTE, and what reaches the hardware or the hypervisor.
-    fn parse_hpte(name: &[u8], args: Args<'_>) -> Result<Option<Event>, Malformed> {
+    fn parse_hpte(name: &[u8], args: &Args<'_>) -> Result<Option<Event>, Malformed> {
         let event = match name {
             b"hpins" => Event::Hpins {
                 group: args.u64("group")?,
@@ -256,40 +256,116 @@ impl Event {
 
     /// The name in the text.
     pub fn name(&self) -> &'static str {
+        NAMES[self.index()]
+    }
+
+    /// The place of its name in [`NAMES`].
+    pub(crate) fn index(&self) -> usize {
         match self {
-            Event::Valloc { .. } => "valloc",
-            Event::Vmap { .. } => "vmap",
-            Event::Vallocret { .. } => "vallocret",
-            Event::Vfree { .. } => "vfree",
-            Event::Valazy { .. } => "valazy",
-            Event::Need { .. } => "need",
-            Event::Pending { .. } => "pending",
-            Event::Fpage { .. } => "fpage",
+            Event::Valloc { .. } => 0,
+            Event::Vmap { .. } => 1,
+            Event::Vallocret { .. } => 2,
+            Event::Vfree { .. } => 3,
+            Event::Valazy { .. } => 4,
+            Event::Need { .. } => 5,
+            Event::Pending { .. } => 6,
+            Event::Fpage { .. } => 7,
             Event::Frange {
                 routine: RangeFlush::Generic,
                 ..
-            } => "frange",
+            } => 8,
             Event::Frange {
                 routine: RangeFlush::Native,
                 ..
-            } => "nfrange",
+            } => 9,
             Event::Frange {
                 routine: RangeFlush::Lpar,
                 ..
-            } => "lfrange",
-            Event::Hpins { .. } => "hpins",
-            Event::Hpinsret { .. } => "hpinsret",
-            Event::Hpupd { .. } => "hpupd",
-            Event::Hprem { .. } => "hprem",
-            Event::Hpinv { .. } => "hpinv",
-            Event::HashFault { .. } => "hash_fault",
-            Event::Tlbie { .. } => "tlbie",
-            Event::HcallEntry { .. } => "hcall_entry",
-            Event::HcallExit { .. } => "hcall_exit",
-            Event::AllocVmapArea { .. } => "alloc_vmap_area",
-            Event::FreeVmapAreaNoflush { .. } => "free_vmap_area_noflush",
-            Event::PurgeVmapAreaLazy { .. } => "purge_vmap_area_lazy",
-            Event::Mark(_) => "tracing_mark_write",
+            } => 10,
+            Event::Hpins { .. } => 11,
+            Event::Hpinsret { .. } => 12,
+            Event::Hpupd { .. } => 13,
+            Event::Hprem { .. } => 14,
+            Event::Hpinv { .. } => 15,
+            Event::HashFault { .. } => 16,
+            Event::Tlbie { .. } => 17,
+            Event::HcallEntry { .. } => 18,
+            Event::HcallExit { .. } => 19,
+            Event::AllocVmapArea { .. } => 20,
+            Event::FreeVmapAreaNoflush { .. } => 21,
+            Event::PurgeVmapAreaLazy { .. } => 22,
+            Event::Mark(_) => 23,
         }
+    }
+}
+
+/// Every event name the parser knows.
+pub(crate) const NAMES: [&str; 24] = [
+    "valloc",
+    "vmap",
+    "vallocret",
+    "vfree",
+    "valazy",
+    "need",
+    "pending",
+    "fpage",
+    "frange",
+    "nfrange",
+    "lfrange",
+    "hpins",
+    "hpinsret",
+    "hpupd",
+    "hprem",
+    "hpinv",
+    "hash_fault",
+    "tlbie",
+    "hcall_entry",
+    "hcall_exit",
+    "alloc_vmap_area",
+    "free_vmap_area_noflush",
+    "purge_vmap_area_lazy",
+    "tracing_mark_write",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_parses_to_the_event_of_that_name() {
+        let fields =
+            b"size=1 start=1 end=1 addr=1 mm=1 pte=1 huge=1 active=1 index=1 vpn=1 psize=1 \
+            local=1 number=1 group=1 pa=1 rflags=1 vflags=1 slot=1 newpp=1 access=1 trap=1 lpid=1 \
+            rb=1 rs=1 ric=1 prs=1 r=1 opcode=1 retval=1 va_start=1 align=1 vstart=1 vend=1 \
+            failed=1 nr_lazy=1 nr_lazy_max=1 num_purged=1";
+        for name in NAMES {
+            let event = Event::parse(name.as_bytes(), fields).unwrap().unwrap();
+            assert_eq!(event.name(), name);
+        }
+        assert_eq!(Event::parse(b"sched_switch", fields), Ok(None));
+    }
+
+    #[test]
+    fn fields_may_stand_in_any_order() {
+        let expected = Event::Pending {
+            active: -1,
+            index: 2,
+            mm: 3,
+        };
+        for text in [
+            "active=-1 index=2 mm=0x3",
+            "mm=3, xindex=9 index=2 active=-1",
+            "(f+1) index=2 mm=3 active=-1",
+        ] {
+            assert_eq!(
+                Event::parse(b"pending", text.as_bytes()),
+                Ok(Some(expected.clone())),
+                "{text}"
+            );
+        }
+        let failed = Event::parse(b"vmap", b"start=(fault) end=(fault)");
+        assert_eq!(failed, Ok(Some(Event::Vmap { start: 0, end: 0 })));
+        let huge = Event::parse(b"valloc", b"size=18446744073709551616");
+        assert_eq!(huge, Err(Malformed::Number("size")));
     }
 }

@@ -4,6 +4,7 @@
 //! read. Refuses files that are not ftrace text; a bad line in a good file is counted and skipped.
 
 use super::columns::Columns;
+use super::event::NAMES;
 use super::{Event, Malformed, MalformedSummary, Record, TraceError, fields::number};
 use flate2::read::MultiGzDecoder;
 use serde::Serialize;
@@ -62,6 +63,8 @@ pub struct Reader {
     gzip: bool,
     line: Vec<u8>,
     stats: ReaderStats,
+    /// Records per known event, by its index.
+    known: [u64; NAMES.len()],
     recognised: bool,
 }
 
@@ -128,6 +131,7 @@ impl Reader {
             gzip,
             line: Vec::new(),
             stats,
+            known: [0; NAMES.len()],
             recognised: false,
         })
     }
@@ -138,8 +142,20 @@ impl Reader {
     }
 
     /// The account so far; complete once [`Reader::next_record`] returned `None`.
-    pub fn stats(&self) -> &ReaderStats {
-        &self.stats
+    pub fn stats(&self) -> ReaderStats {
+        let known = NAMES
+            .into_iter()
+            .zip(self.known)
+            .filter(|&(_, count)| count > 0);
+        ReaderStats {
+            known: known.collect(),
+            ..self.stats.clone()
+        }
+    }
+
+    /// Lines read so far.
+    pub fn lines(&self) -> u64 {
+        self.stats.lines
     }
 
     /// The next record of a known event; `None` at the end.
@@ -200,7 +216,7 @@ impl Reader {
             return Ok(None);
         };
         stats.records += 1;
-        *stats.known.entry(event.name()).or_default() += 1;
+        self.known[event.index()] += 1;
         let Columns {
             task,
             cpu,

@@ -8,7 +8,7 @@ use super::recorded::FaultInserts;
 use super::survey::{self, Plan};
 use super::synthesis::Synthesis;
 use super::{Event, Op, Reader, Record, Survey, TraceError, TraceOp, Unexplained};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -230,7 +230,7 @@ struct Queue {
     first: u64,
     inserts: FaultInserts,
     /// CPU -> number of the touch that waits there.
-    waiting: HashMap<u16, u64>,
+    waiting: BTreeMap<u16, u64>,
 }
 
 impl Queue {

@@ -6,7 +6,7 @@
 
 use super::{Event, KERNEL_EA_START, Record};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Batch sizes kept in order, per segment and for the whole file.
 pub const BATCHES_MAX: usize = 1 << 14;
@@ -124,7 +124,7 @@ fn add_distinct(counts: &mut BTreeMap<u64, u64>, key: u64) {
 #[derive(Debug, Default)]
 pub(crate) struct FaultInserts {
     /// CPU -> task, address and line of the fault.
-    waiting: HashMap<u16, (u32, u64, u64)>,
+    waiting: BTreeMap<u16, (u32, u64, u64)>,
 }
 
 impl FaultInserts {
@@ -168,7 +168,7 @@ pub(crate) struct Counter {
     open: Vec<usize>,
     inserts: FaultInserts,
     /// Task -> address of its `hpte_need_flush` that no flush followed yet.
-    queued: HashMap<u32, u64>,
+    queued: BTreeMap<u32, u64>,
 }
 
 impl Counter {

@@ -216,7 +216,7 @@ impl Pass {
     }
 
     fn finish(self, reader: &Reader) -> Result<(Survey, Plan), TraceError> {
-        let (name, stats) = (reader.name().to_string(), reader.stats().clone());
+        let (name, stats) = (reader.name().to_string(), reader.stats());
         if stats.records == 0 {
             return Err(TraceError::NoRecords {
                 name,
