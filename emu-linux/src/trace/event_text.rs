@@ -42,6 +42,15 @@ impl fmt::Display for Event {
                 write!(f, "start={start:#x} end={end:#x} num_purged={num_purged}")
             }
             Event::Mark(text) => f.write_str(text),
+            _ => self.fmt_hash(f),
+        }
+    }
+}
+
+impl Event {
+    /// The events of the hash table, its flushes, and what reaches hardware or hypervisor.
+    fn fmt_hash(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Event::HashFault { addr, access, trap } => write!(
                 f,
                 "hash fault with addr {addr:#x} and access = {access:#x} trap = {trap:#x}"
@@ -101,6 +110,7 @@ impl fmt::Display for Event {
             ),
             Event::HcallEntry { opcode } => write!(f, "opcode={opcode}"),
             Event::HcallExit { opcode, retval } => write!(f, "opcode={opcode} retval={retval}"),
+            _ => Ok(()),
         }
     }
 }
