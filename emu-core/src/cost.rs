@@ -325,9 +325,13 @@ impl CostTable {
             }
         }
         let functions = file.remove("functions").unwrap_or_default();
-        let functions = functions.into_iter().map(|(name, f)| (name, f.value)).collect();
-        let figures =
-            file.get(machine).ok_or_else(|| CostError::NoMachine(machine.to_owned()))?;
+        let functions = functions
+            .into_iter()
+            .map(|(name, f)| (name, f.value))
+            .collect();
+        let figures = file
+            .get(machine)
+            .ok_or_else(|| CostError::NoMachine(machine.to_owned()))?;
         Self::from_figures(machine, figures, functions)
     }
 
@@ -377,13 +381,18 @@ mod tests {
     #[test]
     fn a_figure_without_source_is_refused() {
         let text = "[m]\nload = { value = 4, source = \" \" }";
-        assert!(matches!(CostTable::parse(text, "m"), Err(CostError::NoSource(k)) if k == "m.load"));
+        assert!(
+            matches!(CostTable::parse(text, "m"), Err(CostError::NoSource(k)) if k == "m.load")
+        );
     }
 
     #[test]
     fn a_missing_figure_and_machine_are_named() {
         let text = "[m]\nload = { value = 4, source = \"estimate\" }";
-        assert!(matches!(CostTable::parse(text, "m"), Err(CostError::Missing { .. })));
+        assert!(matches!(
+            CostTable::parse(text, "m"),
+            Err(CostError::Missing { .. })
+        ));
         assert!(matches!(CostTable::parse(text, "g5"), Err(CostError::NoMachine(m)) if m == "g5"));
     }
 
@@ -394,6 +403,9 @@ mod tests {
             assert_eq!(category as usize, i);
             stack.charge(category, Cycles::new(i as u64 + 1));
         }
-        assert_eq!(stack.total(), Cycles::new((1..=Category::COUNT as u64).sum()));
+        assert_eq!(
+            stack.total(),
+            Cycles::new((1..=Category::COUNT as u64).sum())
+        );
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::cost::{Category, CycleStack, Cycles};
 use crate::guest::ContextId;
-use emu_mmu::{AccessState, Mmu, MmuGeometry, Ra};
+use emu_mmu::{AccessState, GeometryError, Mmu, MmuGeometry, Ra};
 
 /// Number of a CPU, from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,8 +81,8 @@ pub(crate) struct Cpu {
 }
 
 impl Cpu {
-    pub fn new(id: CpuId, geometry: &MmuGeometry) -> Self {
-        Cpu {
+    pub fn new(id: CpuId, geometry: &MmuGeometry) -> Result<Self, GeometryError> {
+        Ok(Cpu {
             id,
             clock: Cycles::ZERO,
             deadline: Cycles::ZERO,
@@ -94,13 +94,13 @@ impl Cpu {
             waiting: false,
             context: ContextId::NONE,
             state: AccessState::kernel(),
-            mmu: Mmu::new(geometry),
+            mmu: Mmu::new(geometry)?,
             reservation: None,
             stack: CycleStack::default(),
             counters: HardwareCounters::default(),
             irqs_off_since: None,
             irqs_off_max: Cycles::ZERO,
-        }
+        })
     }
 
     #[inline]

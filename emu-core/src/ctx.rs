@@ -35,7 +35,10 @@ pub struct Ctx<'y> {
 
 impl std::fmt::Debug for Ctx<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ctx").field("local", &self.local).field("frames", &self.frames).finish()
+        f.debug_struct("Ctx")
+            .field("local", &self.local)
+            .field("frames", &self.frames)
+            .finish()
     }
 }
 
@@ -101,7 +104,13 @@ macro_rules! sized_access {
 
 impl<'y> Ctx<'y> {
     pub(crate) fn new(machine: Arc<Machine>, cpu: Box<Cpu>, yielder: &'y GuestYielder) -> Self {
-        Ctx { machine, cpu: Some(cpu), yielder, local: 0, frames: Vec::new() }
+        Ctx {
+            machine,
+            cpu: Some(cpu),
+            yielder,
+            local: 0,
+            frames: Vec::new(),
+        }
     }
 
     pub(crate) fn into_cpu(self) -> Box<Cpu> {
@@ -181,7 +190,9 @@ impl<'y> Ctx<'y> {
     pub fn timebase_bits(&mut self, bits: u32) -> Run<u64> {
         let count = 1u64 << bits;
         let clocked = self.timebase()? & (count - 1);
-        Ok(self.machine.choose(Choice::TimebaseBits, Options { count, clocked }))
+        Ok(self
+            .machine
+            .choose(Choice::TimebaseBits, Options { count, clocked }))
     }
 
     /// Executes `count` straight-line instructions.
@@ -208,7 +219,11 @@ impl<'y> Ctx<'y> {
     fn begin(&mut self) -> Run<()> {
         let cpu = self.cpu_mut();
         cpu.counters.verbs += 1;
-        if cpu.clock >= cpu.deadline { self.attend() } else { Ok(()) }
+        if cpu.clock >= cpu.deadline {
+            self.attend()
+        } else {
+            Ok(())
+        }
     }
 
     #[cold]
@@ -264,7 +279,9 @@ impl<'y> Ctx<'y> {
 
     #[cold]
     fn storage_interrupt(&mut self, fault: Fault) -> Run<()> {
-        let Ok(vectors) = self.vectors() else { return Err(Exception::Fault(fault)) };
+        let Ok(vectors) = self.vectors() else {
+            return Err(Exception::Fault(fault));
+        };
         let entry = self.machine.costs.interrupt_entry;
         let cpu = self.cpu_mut();
         let enabled = cpu.interrupts_enabled;
@@ -281,7 +298,11 @@ impl<'y> Ctx<'y> {
     }
 
     fn vectors(&self) -> Run<Arc<dyn crate::exception::Vectors>> {
-        self.machine.vectors.get().cloned().ok_or(Exception::Corrupt("no interrupt vectors installed"))
+        self.machine
+            .vectors
+            .get()
+            .cloned()
+            .ok_or(Exception::Corrupt("no interrupt vectors installed"))
     }
 
     #[inline]
@@ -306,8 +327,14 @@ impl<'y> Ctx<'y> {
             let cpu = self.cpu.as_mut().expect("a running context has its CPU");
             let mut charge = WalkCharge { walk: None };
             let state = cpu.state;
-            let result =
-                cpu.mmu.translate(&machine.memory, &machine.hpt, ea, access, state, &mut charge);
+            let result = cpu.mmu.translate(
+                &machine.memory,
+                &machine.hpt,
+                ea,
+                access,
+                state,
+                &mut charge,
+            );
             if let Some(walk) = charge.walk {
                 charge_walk(cpu, &machine.costs, &walk);
             }
@@ -378,7 +405,12 @@ impl<'y> Ctx<'y> {
         if self.machine.wants(Interest::TABLE_STORES) && self.machine.hpt.contains(ra) {
             let old = self.machine.memory.load_u64(ra)?;
             self.machine.memory.store_u64(ra, value)?;
-            self.note_event(Interest::TABLE_STORES, || Event::TableStore { ra, old, new: value, step });
+            self.note_event(Interest::TABLE_STORES, || Event::TableStore {
+                ra,
+                old,
+                new: value,
+                step,
+            });
             return Ok(());
         }
         Ok(self.machine.memory.store_u64(ra, value)?)
@@ -411,15 +443,41 @@ impl<'y> Ctx<'y> {
         let cost = self.machine.costs.store_conditional;
         let cpu = self.cpu_mut();
         cpu.charge(Category::Reservation, cost);
-        let Some((reserved, old)) = cpu.reservation.take() else { return Ok(false) };
-        if reserved != ra || self.machine.memory.compare_exchange_u64(ra, old, value)?.is_err() {
+        let Some((reserved, old)) = cpu.reservation.take() else {
+            return Ok(false);
+        };
+        if reserved != ra
+            || self
+                .machine
+                .memory
+                .compare_exchange_u64(ra, old, value)?
+                .is_err()
+        {
             return Ok(false);
         }
         self.note_access(ra, true, step);
         if self.machine.hpt.contains(ra) {
-            self.note_event(Interest::TABLE_STORES, || Event::TableStore { ra, old, new: value, step });
+            self.note_event(Interest::TABLE_STORES, || Event::TableStore {
+                ra,
+                old,
+                new: value,
+                step,
+            });
         }
         Ok(true)
+    }
+
+    /// dcbz: zeroes the 128-byte line that holds an effective address.
+    ///
+    /// # Errors
+    /// A storage interrupt that the guest could not resolve, or the end of the run.
+    pub fn dcbz(&mut self, ea: Ea, step: Step) -> Run<()> {
+        self.begin()?;
+        let ra = self.translate(ea, Access::Store)?;
+        let store = self.machine.costs.store;
+        self.cpu_mut().charge(Category::LoadStore, store);
+        self.note_access(ra, true, step);
+        Ok(self.machine.memory.zero(Ra::new(ra.get() & !127), 128)?)
     }
 
     // --- invalidation and order --------------------------------------------------------------------
@@ -448,7 +506,10 @@ impl<'y> Ctx<'y> {
                 }
             }
         }
-        self.note_event(Interest::INVALIDATIONS, || Event::Invalidate { operand, step });
+        self.note_event(Interest::INVALIDATIONS, || Event::Invalidate {
+            operand,
+            step,
+        });
         Ok(())
     }
 
@@ -466,9 +527,10 @@ impl<'y> Ctx<'y> {
             Barrier::Isync => (Category::Barriers, costs.isync),
             Barrier::Lwsync => (Category::Barriers, costs.lwsync),
             Barrier::Ptesync => (Category::Ptesync, costs.ptesync),
-            Barrier::Tlbsync => {
-                (Category::Tlbie, costs.tlbsync + others * costs.tlbsync_per_cpu)
-            }
+            Barrier::Tlbsync => (
+                Category::Tlbie,
+                costs.tlbsync + others * costs.tlbsync_per_cpu,
+            ),
         };
         let cpu = self.cpu_mut();
         if barrier == Barrier::Ptesync {
@@ -501,7 +563,14 @@ impl<'y> Ctx<'y> {
         let cost = self.machine.costs.slbmte;
         let cpu = self.cpu_mut();
         cpu.charge(Category::Slb, cost);
-        cpu.mmu.slbmte(rs, rb).map_err(|_| Exception::Corrupt("slbmte operand refused"))
+        cpu.mmu
+            .slbmte(rs, rb)
+            .map_err(|_| Exception::Corrupt("slbmte operand refused"))
+    }
+
+    /// Number of entries of the CPU's SLB.
+    pub fn slb_entries(&self) -> u64 {
+        self.cpu_ref().mmu.slb.entries().len() as u64
     }
 
     /// slbie of the segment of `ea`, with the class bit and segment size of the operand.
@@ -526,8 +595,10 @@ impl<'y> Ctx<'y> {
         let cost = self.machine.costs.slbia;
         let cpu = self.cpu_mut();
         cpu.charge(Category::Slb, cost);
-        cpu.mmu.slbia(ih);
-        Ok(())
+        cpu.mmu
+            .slbia(ih)
+            .map(|_| ())
+            .map_err(|_| Exception::Corrupt("slbia operand refused"))
     }
 
     // --- interrupts and contexts -------------------------------------------------------------------
@@ -577,7 +648,9 @@ impl<'y> Ctx<'y> {
         self.begin()?;
         let delay = Cycles::new(self.machine.costs.ipi);
         let Some(mail) = self.machine.mail.get(to.index()) else {
-            return Err(Exception::Corrupt("inter-processor interrupt to a CPU that is not there"));
+            return Err(Exception::Corrupt(
+                "inter-processor interrupt to a CPU that is not there",
+            ));
         };
         let at = self.now() + delay;
         let mut ipi = mail.ipi.lock();
@@ -632,7 +705,11 @@ impl<'y> Ctx<'y> {
 
     /// Calls a guest function: it stands on the stack of this context while `body` runs.
     #[inline]
-    pub fn call<T>(&mut self, function: &'static str, body: impl FnOnce(&mut Self) -> Run<T>) -> Run<T> {
+    pub fn call<T>(
+        &mut self,
+        function: &'static str,
+        body: impl FnOnce(&mut Self) -> Run<T>,
+    ) -> Run<T> {
         if let Some(frame) = self.frames.last_mut() {
             frame.site = function;
         }

@@ -10,7 +10,7 @@ use crate::guest::{Context, ContextEnd, ContextId, GuestCode, Outcome, Pause, St
 use crate::machine::{Machine, MachineConfig};
 use crate::probe::Observer;
 use crate::scheduler::{Choice, Options, Scheduler};
-use emu_mmu::MemoryError;
+use emu_mmu::{GeometryError, MemoryError};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -34,6 +34,9 @@ pub enum EngineError {
     /// The host refused the memory.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    /// A translation structure that cannot be built.
+    #[error(transparent)]
+    Geometry(#[from] GeometryError),
     /// The host refused a stack.
     #[error("no host stack for a guest context: {0}")]
     Stack(#[from] std::io::Error),
@@ -78,7 +81,9 @@ pub struct Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("machine", &self.machine).finish()
+        f.debug_struct("Engine")
+            .field("machine", &self.machine)
+            .finish()
     }
 }
 
@@ -87,10 +92,7 @@ impl Engine {
     ///
     /// # Errors
     /// A shape that cannot be, or memory that the host refuses.
-    pub fn new(
-        config: MachineConfig,
-        scheduler: Box<dyn Scheduler>,
-    ) -> Result<Self, EngineError> {
+    pub fn new(config: MachineConfig, scheduler: Box<dyn Scheduler>) -> Result<Self, EngineError> {
         Self::with_observer(config, scheduler, None)
     }
 
@@ -105,10 +107,16 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let quantum = config.quantum;
         let cpus = (0..config.cpus)
-            .map(|i| Some(Box::new(Cpu::new(CpuId(i), &config.geometry))))
-            .collect();
+            .map(|i| Ok(Some(Box::new(Cpu::new(CpuId(i), &config.geometry)?))))
+            .collect::<Result<_, GeometryError>>()?;
         let machine = Arc::new(Machine::new(config, scheduler, observer)?);
-        Ok(Engine { machine, cpus, contexts: Vec::new(), stacks: StackPool::default(), quantum })
+        Ok(Engine {
+            machine,
+            cpus,
+            contexts: Vec::new(),
+            stacks: StackPool::default(),
+            quantum,
+        })
     }
 
     /// What the CPUs share.
@@ -131,12 +139,23 @@ impl Engine {
     /// # Errors
     /// Guest code that ends with an unhandled exception, a deadlock, a host out of stacks.
     pub fn run(&mut self) -> Result<RunEnd, EngineError> {
+        self.run_polled(&mut || ())
+    }
+
+    /// The same, calling `poll` whenever a budget ends: for progress.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    pub fn run_polled(&mut self, poll: &mut dyn FnMut()) -> Result<RunEnd, EngineError> {
         loop {
+            poll();
             if self.machine.stopping() {
                 return Ok(self.end(true));
             }
             let (index, budget) = self.next_cpu()?;
-            let Some(mut cpu) = self.cpus[index].take() else { continue };
+            let Some(mut cpu) = self.cpus[index].take() else {
+                continue;
+            };
             self.prepare(&mut cpu, budget);
             let outcome = self.resume(cpu)?;
             match outcome {
@@ -144,7 +163,10 @@ impl Engine {
                 Outcome::Ended(Ok(ContextEnd::Halt)) => return Ok(self.end(false)),
                 Outcome::Ended(Err(Exception::Stop)) => return Ok(self.end(true)),
                 Outcome::Ended(Err(exception)) => {
-                    return Err(EngineError::Guest { cpu: CpuId(index as u16), exception });
+                    return Err(EngineError::Guest {
+                        cpu: CpuId(index as u16),
+                        exception,
+                    });
                 }
             }
         }
@@ -161,16 +183,25 @@ impl Engine {
             if let Some(at) = self.machine.mail[index].ipi.lock().take() {
                 cpu.ipi_at = Some(cpu.ipi_at.map_or(at, |earlier| earlier.min(at)));
             }
-            let at = if cpu.waiting { cpu.interrupt_due_at().max(cpu.clock) } else { cpu.clock };
+            let at = if cpu.waiting {
+                cpu.interrupt_due_at().max(cpu.clock)
+            } else {
+                cpu.clock
+            };
             if at != Cycles::MAX {
                 ready.push((index, at));
             }
         }
-        let first = (0..ready.len()).min_by_key(|&i| ready[i].1).ok_or(EngineError::Deadlock)?;
+        let first = (0..ready.len())
+            .min_by_key(|&i| ready[i].1)
+            .ok_or(EngineError::Deadlock)?;
         let pick = if ready.len() == 1 {
             0
         } else {
-            let options = Options { count: ready.len() as u64, clocked: first as u64 };
+            let options = Options {
+                count: ready.len() as u64,
+                clocked: first as u64,
+            };
             self.machine.choose(Choice::NextCpu, options) as usize
         };
         let (index, at) = ready[pick.min(ready.len() - 1)];
@@ -178,7 +209,10 @@ impl Engine {
         let clocked = others.map_or(BUDGET_MAX, |next| {
             (next.saturating_sub(at) + self.quantum).min(BUDGET_MAX)
         });
-        let options = Options { count: u64::MAX, clocked: clocked.get().max(1) };
+        let options = Options {
+            count: u64::MAX,
+            clocked: clocked.get().max(1),
+        };
         let budget = Cycles::new(self.machine.choose(Choice::Budget, options).max(1));
         Ok((index, budget))
     }
@@ -190,7 +224,10 @@ impl Engine {
             cpu.idle_until(due);
             cpu.waiting = false;
         } else {
-            let options = Options { count: 2, clocked: 0 };
+            let options = Options {
+                count: 2,
+                clocked: 0,
+            };
             if cpu.interrupts_enabled && self.machine.choose(Choice::Interrupt, options) == 1 {
                 cpu.forced_interrupt = true;
             }
@@ -212,7 +249,10 @@ impl Engine {
         let (index, id, context_id) = (cpu.id.index(), cpu.id, cpu.context);
         let Some(Some(context)) = self.contexts.get_mut(context_id.index()) else {
             self.cpus[index] = Some(cpu);
-            return Err(EngineError::NoContext { cpu: id, context: context_id.get() });
+            return Err(EngineError::NoContext {
+                cpu: id,
+                context: context_id.get(),
+            });
         };
         let (mut cpu, outcome) = context.resume(cpu);
         match outcome {
@@ -247,7 +287,13 @@ impl Engine {
 
     /// Lets every clock stand where the last one stands, so that the machine ends at one moment.
     fn end(&mut self, stopped: bool) -> RunEnd {
-        let last = self.cpus.iter().flatten().map(|c| c.clock).max().unwrap_or_default();
+        let last = self
+            .cpus
+            .iter()
+            .flatten()
+            .map(|c| c.clock)
+            .max()
+            .unwrap_or_default();
         let cpus = self
             .cpus
             .iter_mut()

@@ -76,16 +76,13 @@ pub(crate) enum Outcome {
 }
 
 impl Context {
-    pub fn new(
-        machine: Arc<Machine>,
-        code: GuestCode,
-        stack: DefaultStack,
-    ) -> Self {
-        let coroutine = Coroutine::with_stack(stack, move |yielder: &GuestYielder, cpu: Resumed| {
-            let mut cx = Ctx::new(machine, cpu, yielder);
-            let end = code(&mut cx);
-            (cx.into_cpu(), end)
-        });
+    pub fn new(machine: Arc<Machine>, code: GuestCode, stack: DefaultStack) -> Self {
+        let coroutine =
+            Coroutine::with_stack(stack, move |yielder: &GuestYielder, cpu: Resumed| {
+                let mut cx = Ctx::new(machine, cpu, yielder);
+                let end = code(&mut cx);
+                (cx.into_cpu(), end)
+            });
         Context { coroutine }
     }
 

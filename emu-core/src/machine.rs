@@ -2,6 +2,7 @@
 //!
 //! Owns the shared hardware. Refuses per-CPU state and anything of the guest's.
 
+use crate::Cycles;
 use crate::cost::{CostTable, MachineKind};
 use crate::cpu::CpuId;
 use crate::engine::EngineError;
@@ -9,7 +10,6 @@ use crate::exception::Vectors;
 use crate::guest::{ContextId, GuestCode};
 use crate::probe::{Event, Interest, Observer};
 use crate::scheduler::{Choice, Options, Scheduler};
-use crate::Cycles;
 use emu_mmu::{GuestMemory, Hpt, MmuGeometry, TlbInvalidate};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -87,7 +87,10 @@ pub struct Machine {
 
 impl std::fmt::Debug for Machine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Machine").field("cpus", &self.cpus).field("hpt", &self.hpt).finish()
+        f.debug_struct("Machine")
+            .field("cpus", &self.cpus)
+            .field("hpt", &self.hpt)
+            .finish()
     }
 }
 
@@ -102,7 +105,10 @@ impl Machine {
         }
         let end = config.hpt.base().get() + config.hpt.size_bytes();
         if end > config.memory_bytes {
-            return Err(EngineError::TableOutsideMemory { end, memory: config.memory_bytes });
+            return Err(EngineError::TableOutsideMemory {
+                end,
+                memory: config.memory_bytes,
+            });
         }
         let interest = observer.as_ref().map_or(Interest::NONE, |o| o.interest());
         let cell = OnceLock::new();

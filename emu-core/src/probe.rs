@@ -2,9 +2,9 @@
 //!
 //! Owns the event type and what an observer may ask for. An observer sees; it cannot change the run.
 
+use crate::Cycles;
 use crate::cpu::CpuId;
 use crate::exception::Step;
-use crate::Cycles;
 use emu_mmu::{Ra, TlbInvalidate};
 
 /// Classes of events, so that what nobody wants costs one test of a bit.

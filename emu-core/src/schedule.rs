@@ -67,7 +67,10 @@ impl std::str::FromStr for Schedule {
         for pair in body.split(',').filter(|p| !p.is_empty()) {
             let parsed = pair.split_once('.').and_then(|(distance, value)| {
                 let distance = u64::from_str_radix(distance, 36).ok()?;
-                Some((at.checked_add(distance)?, u64::from_str_radix(value, 36).ok()?))
+                Some((
+                    at.checked_add(distance)?,
+                    u64::from_str_radix(value, 36).ok()?,
+                ))
             });
             let (next, value) = parsed.ok_or_else(|| ScheduleError::Pair(pair.to_owned()))?;
             if next <= at && !schedule.0.is_empty() {
@@ -107,6 +110,9 @@ mod tests {
     #[test]
     fn refusals_name_the_pair() {
         assert_eq!("x".parse::<Schedule>(), Err(ScheduleError::Tag));
-        assert_eq!("emu1:3.?".parse::<Schedule>(), Err(ScheduleError::Pair("3.?".into())));
+        assert_eq!(
+            "emu1:3.?".parse::<Schedule>(),
+            Err(ScheduleError::Pair("3.?".into()))
+        );
     }
 }

@@ -5,10 +5,10 @@
 //! clocked machine would do.
 
 use crate::schedule::Schedule;
+use parking_lot::Mutex;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
-use parking_lot::Mutex;
 
 /// What is being decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,14 +71,19 @@ impl Random {
     /// A random scheduler; `interrupt_per_mille` of the engine's questions bring an interrupt or a
     /// migration that was not due.
     pub fn new(seed: u64, interrupt_per_mille: u32) -> Self {
-        Random { rng: ChaCha8Rng::seed_from_u64(seed), interrupt_per_mille }
+        Random {
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            interrupt_per_mille,
+        }
     }
 }
 
 impl Scheduler for Random {
     fn choose(&mut self, kind: Choice, options: Options) -> u64 {
         match kind {
-            Choice::NextCpu | Choice::TimebaseBits => self.rng.random_range(0..options.count.max(1)),
+            Choice::NextCpu | Choice::TimebaseBits => {
+                self.rng.random_range(0..options.count.max(1))
+            }
             Choice::Budget => {
                 let most = options.clocked.clamp(1, 20_000);
                 self.rng.random_range(1..=most)
@@ -103,7 +108,11 @@ pub struct Replay {
 impl Replay {
     /// Replays `schedule`.
     pub fn new(schedule: Schedule) -> Self {
-        Replay { schedule, asked: 0, next: 0 }
+        Replay {
+            schedule,
+            asked: 0,
+            next: 0,
+        }
     }
 }
 
@@ -130,7 +139,9 @@ pub struct Recorder {
 
 impl std::fmt::Debug for Recorder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recorder").field("asked", &self.asked).finish()
+        f.debug_struct("Recorder")
+            .field("asked", &self.asked)
+            .finish()
     }
 }
 
@@ -138,7 +149,14 @@ impl Recorder {
     /// Wraps a scheduler. The second value holds the schedule as it grows.
     pub fn new(inner: Box<dyn Scheduler>) -> (Self, Arc<Mutex<Schedule>>) {
         let schedule = Arc::new(Mutex::new(Schedule::default()));
-        (Recorder { inner, asked: 0, schedule: schedule.clone() }, schedule)
+        (
+            Recorder {
+                inner,
+                asked: 0,
+                schedule: schedule.clone(),
+            },
+            schedule,
+        )
     }
 }
 
@@ -161,7 +179,13 @@ mod tests {
         (0..200)
             .map(|i| {
                 let kind = [Choice::NextCpu, Choice::Budget, Choice::Interrupt][i % 3];
-                scheduler.choose(kind, Options { count: 4 + i as u64 * 10, clocked: i as u64 % 4 })
+                scheduler.choose(
+                    kind,
+                    Options {
+                        count: 4 + i as u64 * 10,
+                        clocked: i as u64 % 4,
+                    },
+                )
             })
             .collect()
     }

@@ -63,6 +63,8 @@ pub struct RunConfig {
     pub seed: u64,
     /// Pages of the swap map touched at swapoff; `None` takes the scenario's own (all).
     pub touch: Option<u64>,
+    /// Operations of a scenario that repeats; `None` takes its own number.
+    pub operations: Option<u64>,
     /// Tasks may run on one CPU only.
     pub pin: bool,
     /// The n-th page-table allocation for the kernel fails, counted from 1.
@@ -83,6 +85,7 @@ impl RunConfig {
             cpus: None,
             seed: 1,
             touch: None,
+            operations: None,
             pin: false,
             fail_alloc: None,
             schedule: ScheduleChoice::Clocked,
@@ -137,7 +140,10 @@ pub enum RunError {
 }
 
 fn nearest_words(nearest: &Option<String>) -> String {
-    nearest.as_ref().map(|n| format!(", did you mean `{n}`?")).unwrap_or_default()
+    nearest
+        .as_ref()
+        .map(|n| format!(", did you mean `{n}`?"))
+        .unwrap_or_default()
 }
 
 /// How far a run has come.

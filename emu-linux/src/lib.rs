@@ -1,1 +1,49 @@
-//! placeholder
+//! The Linux side of the hash-MMU emulator: page tables, hash faults, lazy-MMU policies and the flush
+//! batch, `apply_to_page_range`, vmalloc, tasks and preemption, captures of real kernels, checkers.
+//!
+//! Owns the model of the kernel. It is guest code over [`emu_core::Ctx`]: all its shared state lies in
+//! guest memory, and it can be interrupted, preempted and moved at every verb. Refuses what hardware
+//! does (`emu-mmu`) and when (`emu-core`).
+//!
+//! ```
+//! use emu_linux::{RunConfig, Source, run};
+//!
+//! let source = Source::Scenario("swapon-swapoff".into());
+//! let report = run(&source, &RunConfig::new("mmotm"), &mut |_| ()).unwrap();
+//! assert_eq!(report.reports.len(), 6);
+//! ```
+
+pub mod apply;
+pub mod config;
+pub mod functions;
+mod hash_fault;
+mod hash_native;
+pub mod invariant;
+pub mod kernel;
+pub mod layout;
+pub mod lazy_mmu;
+pub mod memmap;
+mod page_alloc;
+mod pgtable;
+pub mod printk;
+pub mod report;
+mod reports;
+mod run;
+mod sched;
+pub mod symbols;
+mod sync;
+pub mod task;
+mod tlb_hash;
+pub mod trace;
+pub mod tracepoint;
+mod vmalloc;
+mod vmap_area;
+mod workload;
+
+pub use config::{KernelVersion, Progress, RunConfig, RunError, ScheduleChoice, Source, nearest};
+pub use kernel::{Errno, Kernel, Linux};
+pub use lazy_mmu::policy::{PolicyInfo, policies};
+pub use lazy_mmu::{LazyMmuPolicy, VmallocWalk};
+pub use report::{COMPARE_SCHEMA, CompareReport, CounterValues, RUN_SCHEMA, RunReport};
+pub use run::{run, run_policy, survey};
+pub use workload::{ScenarioInfo, scenarios};

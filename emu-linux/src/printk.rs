@@ -202,6 +202,20 @@ pub struct SwapArea<'a> {
     pub solid_state: bool,
 }
 
+impl SwapArea<'static> {
+    /// The area of the report of March 2011.
+    pub const fn report_of_2011() -> Self {
+        SwapArea {
+            kib: 1_572_860,
+            device: "/dev/sdb4",
+            priority: -1,
+            extents: 1,
+            across_kib: 1_572_860,
+            solid_state: true,
+        }
+    }
+}
+
 /// The line that swapon prints (Linux mm/swapfile.c, alike in 2.6.38 and 6.1): two blanks before
 /// `Priority`, and one at the end when no flag follows.
 pub fn swapon_line(area: &SwapArea<'_>) -> String {

@@ -45,6 +45,14 @@ macro_rules! counters {
         }
 
         impl Counters {
+            /// Back to zero: what happened so far was preparation.
+            pub fn reset(&self) {
+                $(self.$name.store(0, Ordering::Relaxed);)*
+                for of_size in &self.batch_sizes {
+                    of_size.store(0, Ordering::Relaxed);
+                }
+            }
+
             /// Their values now.
             pub fn values(&self) -> CounterValues {
                 CounterValues {
@@ -221,8 +229,8 @@ pub struct RunReport {
     pub cpus: u16,
     /// Seed of the run.
     pub seed: u64,
-    /// Schedule string that replays the run's choices.
-    pub schedule: String,
+    /// Schedule string that replays the run's choices, unless it is very long.
+    pub schedule: Option<String>,
     /// The counters at the end.
     pub counters: CounterValues,
     /// Segments in order.
@@ -263,6 +271,54 @@ pub struct TraceReport {
     pub recorded: BTreeMap<String, u64>,
     /// Names in `recorded` whose replayed count differs: name -> (recorded, replayed).
     pub differences: BTreeMap<String, (u64, u64)>,
+}
+
+impl TraceReport {
+    /// What the survey of a capture says.
+    pub fn of_survey(survey: &crate::trace::Survey) -> Self {
+        let whole = &survey.recorded.whole;
+        let mut recorded = BTreeMap::new();
+        if survey.has_touches {
+            recorded.insert("hash_faults".to_owned(), whole.kfault);
+        }
+        if survey.has_need_records {
+            recorded.insert("need_flush".to_owned(), whole.kneed);
+            recorded.insert("batch_flushes".to_owned(), whole.nkbatches);
+            recorded.insert("batched_entries".to_owned(), whole.kbatched);
+            recorded.insert("single_flushes".to_owned(), whole.kflush_page);
+        }
+        TraceReport {
+            malformed_lines: survey.malformed.lines,
+            malformed_first: survey
+                .malformed
+                .first
+                .iter()
+                .map(|bad| format!("line {}: {}", bad.line, bad.reason))
+                .collect(),
+            notes: survey.warnings().iter().map(ToString::to_string).collect(),
+            recorded,
+            ..TraceReport::default()
+        }
+    }
+
+    /// Notes where the replayed counters differ from the recorded ones.
+    pub fn compare(&mut self, counters: &CounterValues) {
+        let replayed = [
+            ("hash_faults", counters.hash_faults),
+            ("need_flush", counters.need_flush),
+            ("batch_flushes", counters.batch_flushes),
+            ("batched_entries", counters.batched_entries),
+            ("single_flushes", counters.single_flushes),
+        ];
+        for (name, replayed) in replayed {
+            if let Some(&recorded) = self.recorded.get(name)
+                && recorded != replayed
+            {
+                self.differences
+                    .insert(name.to_owned(), (recorded, replayed));
+            }
+        }
+    }
 }
 
 impl RunReport {

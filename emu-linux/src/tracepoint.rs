@@ -3,7 +3,7 @@
 //! Owns the events at the level of Linux. Hardware events (stores into the table, tlbie) come from
 //! `emu_core::Event`; a checker that needs both gets both.
 
-use emu_core::{Cycles, CpuId};
+use emu_core::{CpuId, Cycles};
 use emu_mmu::{SegmentSize, Vpn};
 
 /// Who did something, and when.

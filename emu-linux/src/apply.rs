@@ -1,0 +1,129 @@
+//! apply_to_page_range and apply_to_page_range_batch over kernel page tables (mm/memory.c).
+//!
+//! Owns the walk that allocates missing tables and calls a function on each PTE table, inside a lazy
+//! section, under the policy's rule for init_mm. Refuses user address spaces.
+
+use crate::functions::Func;
+use crate::kernel::{Errno, Kernel, Linux};
+use crate::memmap::global;
+use crate::pgtable::PGD_LEVEL;
+use emu_core::Ctx;
+use emu_mmu::Ea;
+
+/// The callback of the batch form: (first PTE of a table, number of PTEs, address of the first).
+pub type BatchFn<'f> = &'f mut dyn FnMut(&Linux, &mut Ctx<'_>, Ea, u64, Ea) -> Kernel<()>;
+
+/// Names of the functions that walk the levels, from the PTE table up.
+const LEVEL_FUNCTIONS: [(&str, Func); 4] = [
+    ("apply_to_pte_range", Func::ApplyToPteRange),
+    ("apply_to_pmd_range", Func::ApplyToPmdRange),
+    ("apply_to_pud_range", Func::ApplyToPudRange),
+    ("apply_to_page_range_batch", Func::ApplyToPageRange),
+];
+
+impl Linux {
+    /// apply_to_page_range_batch(&init_mm, ...): calls `f` once for each PTE table between `start` and
+    /// `end`. Stops at the first error; nothing is undone.
+    pub fn apply_to_page_range_batch(
+        &self,
+        cx: &mut Ctx<'_>,
+        start: Ea,
+        end: Ea,
+        f: BatchFn<'_>,
+    ) -> Kernel<()> {
+        self.apply_to_level(cx, PGD_LEVEL, global::SWAPPER_PG_DIR, start, end, f)
+    }
+
+    /// apply_to_page_range(&init_mm, ...): calls `f` once for each PTE. A wrapper of the batch form.
+    pub fn apply_to_page_range(
+        &self,
+        cx: &mut Ctx<'_>,
+        start: Ea,
+        end: Ea,
+        f: &mut dyn FnMut(&Linux, &mut Ctx<'_>, Ea, Ea) -> Kernel<()>,
+    ) -> Kernel<()> {
+        let page = crate::layout::PAGE_SIZE;
+        self.apply_to_page_range_batch(cx, start, end, &mut |linux, cx, ptep, count, ea| {
+            for i in 0..count {
+                linux.work(cx, Func::ApplyToPte)?;
+                let one = f(linux, cx, ptep + i * 8, ea + i * page)?;
+                if one.is_err() {
+                    return Ok(one);
+                }
+            }
+            Ok(Ok(()))
+        })
+    }
+
+    /// One level of the walk: each entry of `table` that the range touches.
+    fn apply_to_level(
+        &self,
+        cx: &mut Ctx<'_>,
+        level: usize,
+        table: Ea,
+        start: Ea,
+        end: Ea,
+        f: BatchFn<'_>,
+    ) -> Kernel<()> {
+        let (name, function) = LEVEL_FUNCTIONS[level];
+        cx.call(name, |cx| {
+            let mut ea = start;
+            while ea < end {
+                self.work(cx, function)?;
+                let next = self.addr_end(ea, end, level);
+                let entry = self.entry(table, ea, level);
+                let result = if level == 1 {
+                    self.apply_to_pte_range(cx, entry, ea, next, f)?
+                } else {
+                    match self.table_alloc(cx, entry)? {
+                        Ok(below) => self.apply_to_level(cx, level - 1, below, ea, next, f)?,
+                        Err(errno) => Err(errno),
+                    }
+                };
+                if result.is_err() {
+                    return Ok(result);
+                }
+                ea = next;
+            }
+            Ok(Ok(()))
+        })
+    }
+
+    /// The leaf: one PTE table, one lazy section.
+    fn apply_to_pte_range(
+        &self,
+        cx: &mut Ctx<'_>,
+        pmd: Ea,
+        start: Ea,
+        end: Ea,
+        f: BatchFn<'_>,
+    ) -> Kernel<()> {
+        cx.call("apply_to_pte_range", |cx| {
+            self.work(cx, Func::ApplyToPteRange)?;
+            let table = self.table_alloc(cx, pmd)?;
+            self.policy.kernel_table_allocated(self, cx)?;
+            let table = match table {
+                Ok(table) => table,
+                Err(errno) => return Ok(Err::<(), Errno>(errno)),
+            };
+            self.policy.kernel_section_begin(self, cx)?;
+            self.lazy_mmu_enter(cx)?;
+            let count = (end.get() - start.get()) / crate::layout::PAGE_SIZE;
+            let result = f(self, cx, self.entry(table, start, 0), count, start)?;
+            self.lazy_mmu_leave(cx)?;
+            self.policy.kernel_section_end(self, cx)?;
+            Ok(result)
+        })
+    }
+
+    /// End of the part of [ea, end) that one entry at `level` maps (pgd_addr_end and friends).
+    pub(crate) fn addr_end(&self, ea: Ea, end: Ea, level: usize) -> Ea {
+        let span = 1u64 << self.layout.level_shift(level);
+        let boundary = (ea.get() | (span - 1)).wrapping_add(1);
+        if boundary.wrapping_sub(1) < end.get().wrapping_sub(1) {
+            Ea::new(boundary)
+        } else {
+            end
+        }
+    }
+}

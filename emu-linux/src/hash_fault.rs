@@ -1,0 +1,212 @@
+//! The hash-fault path: from a storage interrupt to an entry in the hash table, with the BUSY and
+//! HASHPTE protocol on the Linux PTE and no lock.
+//!
+//! Owns `hash_page` for kernel addresses. Refuses user addresses: a fault there is answered by
+//! do_page_fault, which has nothing to map.
+
+use crate::functions::Func;
+use crate::kernel::Linux;
+use crate::layout::pa;
+use crate::report::count;
+use crate::tracepoint::Tracepoint;
+use emu_core::{Ctx, Exception, Run};
+use emu_mmu::{Ea, Fault, HpteR, PageSize, Vpn};
+
+const DSISR_STORE: u32 = 0x0200_0000;
+const DSISR_NO_HPTE: u32 = 0x4000_0000;
+
+/// What hash_page answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HashResult {
+    /// Retry the access.
+    Retry,
+    /// Not for the hash table: do_page_fault.
+    PageFault,
+}
+
+/// What a claim of a PTE found.
+enum Claim {
+    /// The PTE before, and the value now stored with BUSY set.
+    Claimed(u64, u64),
+    Answer(HashResult),
+}
+
+impl Linux {
+    /// Data storage interrupt (0x300). Interrupts are off for all of it.
+    pub(crate) fn data_storage(
+        &self,
+        cx: &mut Ctx<'_>,
+        fault: Fault,
+        ea: Ea,
+        dsisr: u32,
+    ) -> Run<()> {
+        let store = dsisr & DSISR_STORE != 0;
+        let no_hpte = dsisr & DSISR_NO_HPTE != 0;
+        match self.hash_page(cx, ea, store, no_hpte)? {
+            HashResult::Retry => Ok(()),
+            HashResult::PageFault => {
+                // There is no populate-on-fault for kernel addresses on this architecture: an oops.
+                self.work(cx, Func::DoPageFault)?;
+                Err(Exception::Fault(fault))
+            }
+        }
+    }
+
+    /// hash_page() for a kernel access.
+    pub(crate) fn hash_page(
+        &self,
+        cx: &mut Ctx<'_>,
+        ea: Ea,
+        store: bool,
+        no_hpte: bool,
+    ) -> Run<HashResult> {
+        self.work(cx, Func::HashPage)?;
+        if !self.layout.is_vmalloc(ea) {
+            return Ok(HashResult::PageFault);
+        }
+        count(&self.counters.hash_faults);
+        self.trace(cx, Tracepoint::HashFault { ea: ea.get() });
+        let Some(ptep) = self.find_pte(cx, ea)? else {
+            return Ok(HashResult::PageFault);
+        };
+        let pte = cx.load_u64(ptep, "hash_page: pre-check")?;
+        let access = self.layout.access_bits(store);
+        if pte & access != access {
+            return Ok(HashResult::PageFault);
+        }
+        self.hash_page_4k(cx, ea, ptep, access, store, no_hpte)
+    }
+
+    /// __hash_page_4K().
+    fn hash_page_4k(
+        &self,
+        cx: &mut Ctx<'_>,
+        ea: Ea,
+        ptep: Ea,
+        access: u64,
+        store: bool,
+        no_hpte: bool,
+    ) -> Run<HashResult> {
+        self.work(cx, Func::HashPage4k)?;
+        let (old, mut new) = match self.claim_pte(cx, ptep, access, store)? {
+            Claim::Claimed(old, new) => (old, new),
+            Claim::Answer(answer) => return Ok(answer),
+        };
+        cx.barrier(emu_mmu::Barrier::Isync, "__hash_page_4K: isync")?;
+        let bits = self.layout.pte;
+        let vpn = self.kernel_vpn(ea);
+        let flags = self.layout.hpte_flags(new);
+        if old & bits.hashpte != 0 {
+            let index = self.recorded_slot(vpn, old);
+            if self.native_hpte_updatepp(cx, index, vpn, flags, no_hpte)? {
+                cx.store_u64(ptep, new & !bits.busy, "__hash_page_4K: store updated pte")?;
+                return Ok(HashResult::Retry);
+            }
+        }
+        new = (new & !bits.hpteflags()) | bits.hashpte;
+        let r = HpteR::new(bits.frame(new), PageSize::P4K, PageSize::P4K).with_flags(flags);
+        let hidx = self.insert_somewhere(cx, vpn, r)?;
+        count(&self.counters.hpte_inserts);
+        cx.store_u64(
+            ptep,
+            new | bits.hidx_bits(hidx),
+            "__hash_page_4K: store pte, drop busy",
+        )?;
+        Ok(HashResult::Retry)
+    }
+
+    /// Sets BUSY on the PTE if the access is allowed and nobody works on it. The order of the two checks
+    /// differs between the kernels.
+    fn claim_pte(&self, cx: &mut Ctx<'_>, ptep: Ea, access: u64, store: bool) -> Run<Claim> {
+        let bits = self.layout.pte;
+        loop {
+            let old = cx.load_reserve(ptep, "__hash_page_4K: ldarx pte")?;
+            let busy = old & bits.busy != 0;
+            let denied = old & access != access;
+            if busy && (self.layout.busy_before_access || !denied) {
+                return Ok(Claim::Answer(HashResult::Retry));
+            }
+            if denied {
+                return Ok(Claim::Answer(HashResult::PageFault));
+            }
+            let mut new = old | bits.busy | bits.accessed;
+            if self.layout.hashpte_with_busy {
+                new |= bits.hashpte;
+            }
+            if store {
+                new |= bits.dirty;
+            }
+            if cx.store_conditional(ptep, new, "__hash_page_4K: stdcx. pte busy")? {
+                return Ok(Claim::Claimed(old, new));
+            }
+        }
+    }
+
+    /// Inserts into the primary group, else the secondary, else evicts from one of them and tries again.
+    /// Gives the slot record. Nothing checks whether another entry for the page exists.
+    fn insert_somewhere(&self, cx: &mut Ctx<'_>, vpn: Vpn, r: HpteR) -> Run<u64> {
+        let hash = vpn.hash(self.segment, PageSize::P4K);
+        let (primary, secondary) = (self.hpt.primary(hash), self.hpt.secondary(hash));
+        loop {
+            if let Some(hidx) = self.native_hpte_insert(cx, primary, vpn, r, false)? {
+                return Ok(hidx);
+            }
+            if let Some(hidx) = self.native_hpte_insert(cx, secondary, vpn, r, true)? {
+                return Ok(hidx);
+            }
+            let victim = if cx.timebase_bits(1)? == 1 {
+                primary
+            } else {
+                secondary
+            };
+            if self.native_hpte_remove(cx, victim)? {
+                count(&self.counters.hpte_evictions);
+            }
+        }
+    }
+
+    /// SLB miss on a kernel address (0x380): real mode, no locks. Round robin over the slots that are not
+    /// bolted, without a search for a free one.
+    pub(crate) fn slb_miss(&self, cx: &mut Ctx<'_>, fault: Fault, ea: Ea) -> Run<()> {
+        use crate::memmap::{field, pcpu, percpu};
+        self.work(cx, Func::SlbMiss)?;
+        let linear = ea.get() >> 60 == 0xc && pa(ea).get() < cx.machine().memory().len();
+        if !linear && !self.layout.is_vmalloc(ea) {
+            return Err(Exception::Fault(fault));
+        }
+        let entries = cx.slb_entries();
+        let bolted = if self.layout.vmalloc_segment_bolted {
+            3
+        } else {
+            2
+        };
+        let rr = pa(field(percpu(cx.cpu_id().0), pcpu::STAB_RR));
+        let mut slot = cx.load_real_u64(rr, "slb_miss: stab_rr")? + 1;
+        if slot >= entries {
+            slot = bolted;
+        }
+        cx.store_real_u64(rr, slot, "slb_miss: stab_rr")?;
+        self.slbmte_kernel(cx, ea, slot)
+    }
+
+    /// slbmte of the segment of a kernel address into a slot. The linear map has 16M pages.
+    pub(crate) fn slbmte_kernel(&self, cx: &mut Ctx<'_>, ea: Ea, slot: u64) -> Run<()> {
+        let page = if self.layout.is_vmalloc(ea) {
+            PageSize::P4K
+        } else {
+            PageSize::P16M
+        };
+        let entry = emu_mmu::SlbEntry {
+            esid: ea.esid(self.segment),
+            vsid: self.layout.kernel_vsid(ea, self.segment),
+            segment: self.segment,
+            ks: false,
+            kp: true,
+            n: false,
+            class: false,
+            page,
+            valid: true,
+        };
+        cx.slbmte(entry.rs(), entry.rb(slot))
+    }
+}

@@ -1,0 +1,254 @@
+//! The native writer of the hash table (`hash_native_64.c`): what the kernel does round each table
+//! operation of `emu_mmu::Hpt`, above all the tlbie sequence and its lock.
+//!
+//! Owns the order of kernel steps. Refuses table layout and search, which are `emu-mmu`'s.
+
+use crate::functions::Func;
+use crate::kernel::Linux;
+use crate::layout::va;
+use crate::memmap::{batch, field, global, pcpu};
+use crate::report::count;
+use emu_core::{Ctx, Exception, Run, Step};
+use emu_mmu::{
+    Barrier, CompareOrder, Ea, GroupIndex, HpteIndex, HpteR, HpteV, PageSize, Ra, TableAccess,
+    TlbInvalidate, Vpn,
+};
+
+/// The table as the kernel reaches it: through the linear map.
+pub(crate) struct LinearTable<'a, 'y>(pub &'a mut Ctx<'y>);
+
+/// The table as it is reached in real mode, before there is a linear map.
+pub(crate) struct RealTable<'a, 'y>(pub &'a mut Ctx<'y>);
+
+impl TableAccess for LinearTable<'_, '_> {
+    type Error = Exception;
+
+    fn load(&mut self, ra: Ra, step: Step) -> Run<u64> {
+        self.0.load_u64(va(ra), step)
+    }
+
+    fn store(&mut self, ra: Ra, value: u64, step: Step) -> Run<()> {
+        self.0.store_u64(va(ra), value, step)
+    }
+
+    fn compare_exchange(&mut self, ra: Ra, old: u64, new: u64, step: Step) -> Run<bool> {
+        Ok(self.0.load_reserve(va(ra), step)? == old
+            && self.0.store_conditional(va(ra), new, step)?)
+    }
+
+    fn barrier(&mut self, barrier: Barrier, step: Step) -> Run<()> {
+        self.0.barrier(barrier, step)
+    }
+
+    fn tlb_invalidate(&mut self, operand: TlbInvalidate, step: Step) -> Run<()> {
+        self.0.tlb_invalidate(operand, step)
+    }
+
+    fn spin(&mut self, step: Step) -> Run<()> {
+        self.0.spin(step)
+    }
+}
+
+impl TableAccess for RealTable<'_, '_> {
+    type Error = Exception;
+
+    fn load(&mut self, ra: Ra, step: Step) -> Run<u64> {
+        self.0.load_real_u64(ra, step)
+    }
+
+    fn store(&mut self, ra: Ra, value: u64, step: Step) -> Run<()> {
+        self.0.store_real_u64(ra, value, step)
+    }
+
+    /// Boot runs on one CPU with nothing to race with, so compare and store is enough.
+    fn compare_exchange(&mut self, ra: Ra, old: u64, new: u64, step: Step) -> Run<bool> {
+        if self.0.load_real_u64(ra, step)? != old {
+            return Ok(false);
+        }
+        self.0.store_real_u64(ra, new, step)?;
+        Ok(true)
+    }
+
+    fn barrier(&mut self, barrier: Barrier, step: Step) -> Run<()> {
+        self.0.barrier(barrier, step)
+    }
+
+    fn tlb_invalidate(&mut self, operand: TlbInvalidate, step: Step) -> Run<()> {
+        self.0.tlb_invalidate(operand, step)
+    }
+
+    fn spin(&mut self, step: Step) -> Run<()> {
+        self.0.spin(step)
+    }
+}
+
+impl Linux {
+    /// V pattern of a 4K page, valid and unlocked.
+    pub(crate) fn hpte_pattern(&self, vpn: Vpn) -> HpteV {
+        HpteV::new(vpn, self.segment, PageSize::P4K).with_valid()
+    }
+
+    fn compare_order(&self) -> CompareOrder {
+        if self.layout.compare_before_lock {
+            CompareOrder::BeforeLock
+        } else {
+            CompareOrder::UnderLock
+        }
+    }
+
+    /// native_hpte_insert(): slot in the group plus 8 for the secondary group, `None` if the group is
+    /// full.
+    pub(crate) fn native_hpte_insert(
+        &self,
+        cx: &mut Ctx<'_>,
+        group: GroupIndex,
+        vpn: Vpn,
+        r: HpteR,
+        secondary: bool,
+    ) -> Run<Option<u64>> {
+        self.work(cx, Func::NativeHpteInsert)?;
+        let v = self.hpte_pattern(vpn);
+        let slot = self
+            .hpt
+            .insert(&mut LinearTable(cx), group, v, r, secondary)?;
+        Ok(slot.map(|slot| u64::from(slot) | if secondary { 8 } else { 0 }))
+    }
+
+    /// native_hpte_remove(): evicts one entry that is not bolted, from a slot that the timebase picks. No
+    /// TLB invalidation.
+    pub(crate) fn native_hpte_remove(&self, cx: &mut Ctx<'_>, group: GroupIndex) -> Run<bool> {
+        self.work(cx, Func::NativeHpteRemove)?;
+        let start = cx.timebase_bits(3)? as u8;
+        let removed = self.hpt.remove(&mut LinearTable(cx), group, start)?;
+        Ok(removed.is_some())
+    }
+
+    /// native_hpte_updatepp(): false if the slot does not hold the page. The TLB is invalidated either
+    /// way, but in 6.1 not when the hardware had found no HPTE.
+    pub(crate) fn native_hpte_updatepp(
+        &self,
+        cx: &mut Ctx<'_>,
+        index: HpteIndex,
+        vpn: Vpn,
+        flags: u64,
+        no_hpte: bool,
+    ) -> Run<bool> {
+        self.work(cx, Func::NativeHpteUpdatepp)?;
+        let (want, order) = (self.hpte_pattern(vpn), self.compare_order());
+        let hit = self
+            .hpt
+            .update_pp(&mut LinearTable(cx), index, want, flags, order)?;
+        if !(self.layout.updatepp_skips_tlbie_on_no_hpte && no_hpte) {
+            self.tlbie(cx, &[vpn], false)?;
+        }
+        Ok(hit)
+    }
+
+    /// native_hpte_invalidate(): takes the HPTE out if it is still there and invalidates the TLB in any
+    /// case. No per-CPU data.
+    pub(crate) fn native_hpte_invalidate(
+        &self,
+        cx: &mut Ctx<'_>,
+        index: HpteIndex,
+        vpn: Vpn,
+        local: bool,
+    ) -> Run<()> {
+        self.work(cx, Func::NativeHpteInvalidate)?;
+        let enabled = self.local_irq_save(cx)?;
+        let (want, order) = (self.hpte_pattern(vpn), self.compare_order());
+        if self
+            .hpt
+            .invalidate(&mut LinearTable(cx), index, want, order)?
+        {
+            count(&self.counters.hpte_invalidations);
+        }
+        self.tlbie(cx, &[vpn], local)?;
+        self.local_irq_restore(cx, enabled)
+    }
+
+    /// tlbie or tlbiel of pages under one set of barriers, under native_tlbie_lock where the CPU allows
+    /// only one tlbie sequence in the system.
+    pub(crate) fn tlbie(&self, cx: &mut Ctx<'_>, pages: &[Vpn], local: bool) -> Run<()> {
+        let operands: Vec<TlbInvalidate> = pages
+            .iter()
+            .map(|&vpn| TlbInvalidate {
+                vpn,
+                segment: self.segment,
+                base: PageSize::P4K,
+                actual: PageSize::P4K,
+                local,
+            })
+            .collect();
+        let counter = if local {
+            &self.counters.tlbiel
+        } else {
+            &self.counters.tlbie
+        };
+        counter.fetch_add(operands.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        if local {
+            return emu_mmu::tlbiel_sequence(&mut LinearTable(cx), &operands);
+        }
+        let need_lock = !self.lockless_tlbie();
+        if need_lock {
+            self.spin_lock(cx, global::NATIVE_TLBIE_LOCK)?;
+        }
+        emu_mmu::tlbie_sequence(&mut LinearTable(cx), &operands)?;
+        if need_lock {
+            self.spin_unlock(cx, global::NATIVE_TLBIE_LOCK)?;
+        }
+        Ok(())
+    }
+
+    /// native_flush_hash_range(): all HPTEs first, then all tlbies under one set of barriers. Which batch
+    /// it flushes is looked up here again, unless the policy hands the caller's down.
+    pub(crate) fn native_flush_hash_range(
+        &self,
+        cx: &mut Ctx<'_>,
+        callers_batch: Ea,
+        number: u64,
+        local: bool,
+    ) -> Run<()> {
+        cx.call("native_flush_hash_range", |cx| {
+            self.work(cx, Func::NativeFlushHashRange)?;
+            let b = self.policy.flush_range_batch(self, cx, callers_batch)?;
+            let enabled = self.local_irq_save(cx)?;
+            let mut pages = Vec::with_capacity(number as usize);
+            for i in 0..number {
+                self.work(cx, Func::NativeFlushHashRangeEntry)?;
+                let vpn =
+                    cx.load_u64(field(b, batch::VPN + i * 8), "native_flush_hash_range: vpn")?;
+                let pte =
+                    cx.load_u64(field(b, batch::PTE + i * 8), "native_flush_hash_range: pte")?;
+                let vpn = Vpn::new(vpn);
+                let index = self.recorded_slot(vpn, pte);
+                let (want, order) = (self.hpte_pattern(vpn), self.compare_order());
+                if self
+                    .hpt
+                    .invalidate(&mut LinearTable(cx), index, want, order)?
+                {
+                    count(&self.counters.hpte_invalidations);
+                }
+                pages.push(vpn);
+            }
+            self.tlbie(cx, &pages, local)?;
+            self.local_irq_restore(cx, enabled)
+        })
+    }
+
+    /// The slot that a PTE records for its page.
+    pub(crate) fn recorded_slot(&self, vpn: Vpn, pte: u64) -> HpteIndex {
+        let hash = vpn.hash(self.segment, PageSize::P4K);
+        let hidx = self.layout.pte.hidx(pte);
+        let group = if hidx & 8 != 0 {
+            self.hpt.secondary(hash)
+        } else {
+            self.hpt.primary(hash)
+        };
+        HpteIndex(group.0 * 8 + (hidx & 7))
+    }
+
+    /// This CPU's flush batch by the plain accessor, with its debug check.
+    pub fn this_cpu_batch(&self, cx: &mut Ctx<'_>, function: &'static str) -> Run<Ea> {
+        self.this_cpu(cx, pcpu::TLB_BATCH, function)
+    }
+}

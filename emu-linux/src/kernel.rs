@@ -1,0 +1,309 @@
+//! The modelled kernel: its fixed configuration, and boot.
+//!
+//! Owns what never changes after boot and the sinks of reports. Refuses shared mutable state: that lies
+//! in guest memory (`memmap`).
+
+use crate::config::{KernelVersion, RunConfig, RunError};
+use crate::functions::{Func, FunctionCosts};
+use crate::invariant::Monitor;
+use crate::layout::{Layout, PAGE_SHIFT, va};
+use crate::lazy_mmu::LazyMmuPolicy;
+use crate::memmap::{self, RAM_BYTES, field, global, pcpu};
+use crate::printk::{KernelLog, Ratelimit};
+use crate::report::{Counters, KernelReport};
+use crate::symbols::SymbolTable;
+use crate::tracepoint::{Moment, Tracepoint};
+use emu_core::{CostTable, Ctx, Cycles, MachineConfig, MachineKind, Run};
+use emu_mmu::{Ea, Hpt, HpteR, HpteV, PageSize, Ra, SegmentSize, Vpn};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// An error of kernel code: a value, not the end of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errno {
+    /// -ENOMEM.
+    NoMemory,
+    /// -EBUSY.
+    Busy,
+    /// -EINVAL.
+    Invalid,
+}
+
+/// Result of a kernel function: the run goes on, with a value or an error number.
+pub type Kernel<T> = Run<Result<T, Errno>>;
+
+/// The modelled kernel.
+pub struct Linux {
+    pub(crate) layout: Layout,
+    pub(crate) policy: Box<dyn LazyMmuPolicy>,
+    pub(crate) machine: MachineKind,
+    pub(crate) segment: SegmentSize,
+    pub(crate) hpt: Hpt,
+    pub(crate) cpus: u16,
+    pub(crate) functions: FunctionCosts,
+    pub(crate) tick_cycles: Cycles,
+    pub(crate) counters: Counters,
+    pub(crate) open_batches: Mutex<Option<Vec<u64>>>,
+    pub(crate) monitor: Option<Arc<Mutex<Monitor>>>,
+    pub(crate) symbols: SymbolTable,
+    pub(crate) log: Mutex<KernelLog>,
+    pub(crate) ratelimit: Mutex<Ratelimit>,
+    pub(crate) reports: Mutex<Vec<KernelReport>>,
+    pub(crate) reports_suppressed: AtomicU64,
+    pub(crate) preempt_off_since: Vec<AtomicU64>,
+    pub(crate) fail_alloc: Option<u64>,
+    pub(crate) table_allocations: AtomicU64,
+    pub(crate) pin: bool,
+    /// False where the CPU of each task is given from outside (a replay).
+    pub(crate) balance: bool,
+}
+
+impl std::fmt::Debug for Linux {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Linux")
+            .field("kernel", &self.layout.version.name())
+            .field("policy", &self.policy.name())
+            .field("cpus", &self.cpus)
+            .finish()
+    }
+}
+
+/// Milliseconds between timer interrupts: HZ = 250.
+const TICK_MICROS: u64 = 4_000;
+
+/// The machine that a kernel runs on unless told otherwise: the G5 of the 2011 report, or the POWER8 of
+/// the captures.
+pub const fn machine_of(version: KernelVersion) -> MachineKind {
+    match version {
+        KernelVersion::V2_6_38 => MachineKind::Ppc970,
+        KernelVersion::V6_1 => MachineKind::Power8,
+    }
+}
+
+/// log2 of the number of groups by the kernel's rule: one group for each two pages of RAM, at least
+/// 2^11 (htab_get_table_size, arch/powerpc/mm/hash_utils_64.c).
+pub const fn default_htab_bits() -> u8 {
+    (RAM_BYTES.ilog2() - (PAGE_SHIFT + 1)) as u8
+}
+
+/// Places the hash table behind RAM and shapes the machine.
+///
+/// # Errors
+/// A number of groups that the architecture or the model does not allow, a cost table that is damaged.
+pub fn machine_config(
+    config: &RunConfig,
+    version: KernelVersion,
+    cpus: u16,
+) -> Result<MachineConfig, RunError> {
+    let bits = config.htab_bits.unwrap_or(default_htab_bits());
+    let right = "log2 of the number of groups, from 11 to 28".to_owned();
+    if !(11..=28).contains(&bits) {
+        return Err(RunError::Value {
+            what: "--htab-bits",
+            value: bits.to_string(),
+            right,
+        });
+    }
+    let base = RAM_BYTES.max(128 << bits);
+    let hpt = Hpt::new(Ra::new(base), bits).map_err(|_| RunError::Value {
+        what: "--htab-bits",
+        value: bits.to_string(),
+        right,
+    })?;
+    let machine = machine_of(version);
+    Ok(MachineConfig {
+        cpus,
+        memory_bytes: base + hpt.size_bytes(),
+        hpt,
+        geometry: MachineConfig::geometry_of(machine),
+        costs: CostTable::builtin(machine)?,
+        quantum: Cycles::new(2000),
+    })
+}
+
+impl Linux {
+    /// A kernel for a machine of the shape that [`machine_config`] gives.
+    ///
+    /// # Errors
+    /// A symbol or cost table that is damaged.
+    pub fn new(
+        config: &RunConfig,
+        version: KernelVersion,
+        shape: &MachineConfig,
+        policy: Box<dyn LazyMmuPolicy>,
+        monitor: Option<Arc<Mutex<Monitor>>>,
+        balance: bool,
+    ) -> Result<Self, RunError> {
+        let machine = machine_of(version);
+        let layout = Layout::of(version);
+        let functions = FunctionCosts::new(&shape.costs)
+            .map_err(|name| RunError::Symbols(format!("no instruction count for `{name}`")))?;
+        Ok(Linux {
+            layout,
+            policy,
+            machine,
+            segment: match machine {
+                MachineKind::Ppc970 => SegmentSize::S256M,
+                MachineKind::Power8 => SegmentSize::S1T,
+            },
+            hpt: shape.hpt,
+            cpus: shape.cpus,
+            functions,
+            tick_cycles: shape.costs.micros(TICK_MICROS),
+            counters: Counters::default(),
+            open_batches: Mutex::new(None),
+            monitor,
+            symbols: SymbolTable::builtin(version).map_err(|e| RunError::Symbols(e.to_string()))?,
+            log: Mutex::new(KernelLog::new(shape.costs.frequency_mhz)),
+            ratelimit: Mutex::new(Ratelimit::printk(shape.costs.frequency_mhz).of_kernel(version)),
+            reports: Mutex::new(Vec::new()),
+            reports_suppressed: AtomicU64::new(0),
+            preempt_off_since: (0..shape.cpus).map(|_| AtomicU64::new(u64::MAX)).collect(),
+            fail_alloc: config.fail_alloc,
+            table_allocations: AtomicU64::new(0),
+            pin: config.pin,
+            balance,
+        })
+    }
+
+    /// The layout of this kernel.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The live counters.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// True if the CPU may have several tlbies under way (CPU_FTR_LOCKLESS_TLBIE): POWER5 and later.
+    pub fn lockless_tlbie(&self) -> bool {
+        self.machine != MachineKind::Ppc970
+    }
+
+    /// The virtual page of a kernel address.
+    #[inline]
+    pub(crate) fn kernel_vpn(&self, ea: Ea) -> Vpn {
+        Vpn::from_ea(self.layout.kernel_vsid(ea, self.segment), ea, self.segment)
+    }
+
+    /// Executes the straight-line part of a function.
+    #[inline]
+    pub(crate) fn work(&self, cx: &mut Ctx<'_>, function: Func) -> Run<()> {
+        cx.retire(self.functions.instructions(function))
+    }
+
+    /// Tells the checkers what happened.
+    #[inline]
+    pub(crate) fn trace(&self, cx: &Ctx<'_>, tracepoint: Tracepoint) {
+        if let Some(monitor) = &self.monitor {
+            monitor.lock().tracepoint(self.moment(cx), tracepoint);
+        }
+    }
+
+    pub(crate) fn moment(&self, cx: &Ctx<'_>) -> Moment {
+        let task = cx.local();
+        let pid = crate::layout::pa(Ea::new(task + memmap::task::PID));
+        let pid = cx.machine().memory().load_u64(pid).unwrap_or(0) as u32;
+        Moment {
+            cpu: cx.cpu_id(),
+            now: cx.now(),
+            task,
+            pid,
+        }
+    }
+
+    /// Initial state of guest memory: allocators, lists, the bolted linear map, the CPUs' SLBs are set up
+    /// by [`Linux::start_secondary`] on each CPU. Runs on CPU 0 before any task.
+    ///
+    /// # Errors
+    /// The end of the run.
+    pub(crate) fn boot(&self, cx: &mut Ctx<'_>) -> Run<()> {
+        self.bolt_linear_map(cx)?;
+        self.setup_cpu(cx)?;
+        let stores = [
+            (global::ZONE_NEXT, memmap::PAGES_START),
+            (global::SLAB_NEXT, memmap::SLAB_START),
+            (global::STACK_NEXT, memmap::STACKS_START),
+            (global::SYSTEM_STATE, 1),
+            (global::NEXT_PID, 1000),
+            (
+                global::INIT_MM_CPUMASK,
+                if self.layout.init_mm_cpumask_full {
+                    u64::MAX
+                } else {
+                    0
+                },
+            ),
+        ];
+        for (ea, value) in stores {
+            cx.store_u64(ea, value, "boot")?;
+        }
+        Ok(())
+    }
+
+    /// htab_bolt_mapping over all of memory with 16M pages, real mode.
+    fn bolt_linear_map(&self, cx: &mut Ctx<'_>) -> Run<()> {
+        let end = cx.machine().memory().len();
+        let step = PageSize::P16M.bytes();
+        let mut ra = 0;
+        while ra < end {
+            let ea = va(Ra::new(ra));
+            let vpn = self.kernel_vpn(ea);
+            let hash = vpn.hash(self.segment, PageSize::P16M);
+            let v = HpteV::new(vpn, self.segment, PageSize::P16M)
+                .with_bolted()
+                .with_valid();
+            let r = HpteR::new(Ra::new(ra), PageSize::P16M, PageSize::P16M).with_flags(0x194);
+            let group = self.hpt.primary(hash);
+            let mut table = crate::hash_native::RealTable(cx);
+            let slot = self.hpt.insert(&mut table, group, v, r, false)?;
+            if slot.is_none() {
+                return Err(emu_core::Exception::Corrupt(
+                    "no room to bolt the linear map",
+                ));
+            }
+            ra += step;
+        }
+        Ok(())
+    }
+
+    /// Bolted SLB entries of the CPU this runs on (slb_initialize).
+    pub(crate) fn setup_cpu(&self, cx: &mut Ctx<'_>) -> Run<()> {
+        cx.slbia(0)?;
+        self.slbmte_kernel(cx, va(Ra::new(0)), 0)?;
+        if self.layout.vmalloc_segment_bolted {
+            self.slbmte_kernel(cx, Ea::new(self.layout.vmalloc_start), 1)?;
+        }
+        let rr = field(
+            memmap::percpu(cx.read_cpu_id("slb_initialize")?.0),
+            pcpu::STAB_RR,
+        );
+        cx.store_u64(rr, 3, "slb_initialize: stab_rr")
+    }
+
+    /// Takes back the maximum of the preempt-off spans.
+    pub(crate) fn note_preempt_off(&self, cx: &Ctx<'_>) {
+        self.preempt_off_since[cx.cpu_id().index()].store(cx.now().get(), Ordering::Relaxed);
+    }
+
+    /// Forgets what preparation counted.
+    pub(crate) fn reset_counters(&self) {
+        self.counters.reset();
+    }
+
+    pub(crate) fn forget_preempt_off(&self, cx: &Ctx<'_>) {
+        self.preempt_off_since[cx.cpu_id().index()].store(u64::MAX, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_preempt_on(&self, cx: &Ctx<'_>) {
+        let since = self.preempt_off_since[cx.cpu_id().index()].swap(u64::MAX, Ordering::Relaxed);
+        if since != u64::MAX {
+            let span = cx.now().get().saturating_sub(since);
+            self.counters
+                .preempt_off_cycles_max
+                .fetch_max(span, Ordering::Relaxed);
+        }
+    }
+}

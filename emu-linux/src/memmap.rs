@@ -1,0 +1,221 @@
+//! Where the modelled kernel keeps its data in guest memory.
+//!
+//! Owns addresses and field offsets only. Everything that CPUs or tasks share has a place here: per-CPU
+//! areas with the flush batch in them, run queues, locks, list heads. All fields are doublewords.
+
+use crate::layout::{PAGE_OFFSET, PAGE_SIZE};
+use emu_mmu::Ea;
+
+/// Bytes of RAM before the hash table: what the kernel's rule for the table size counts.
+pub const RAM_BYTES: u64 = 2 << 30;
+/// Bytes of a task's stack, with its task_struct at the low end.
+pub const STACK_BYTES: u64 = 16 << 10;
+
+const fn kernel(ra: u64) -> Ea {
+    Ea::new(PAGE_OFFSET | ra)
+}
+
+/// Kernel globals.
+pub mod global {
+    use super::{Ea, kernel};
+
+    const BASE: u64 = 0x0140_0000;
+    /// swapper_pg_dir: the root of init_mm's page table.
+    pub const SWAPPER_PG_DIR: Ea = kernel(BASE);
+    /// init_mm.page_table_lock.
+    pub const INIT_MM_PTL: Ea = kernel(BASE + 0x2000);
+    /// Address that stands for init_mm itself in a batch's mm field.
+    pub const INIT_MM: Ea = kernel(BASE + 0x2080);
+    /// init_mm's CPU mask.
+    pub const INIT_MM_CPUMASK: Ea = kernel(BASE + 0x2100);
+    /// native_tlbie_lock.
+    pub const NATIVE_TLBIE_LOCK: Ea = kernel(BASE + 0x2180);
+    /// zone->lock.
+    pub const ZONE_LOCK: Ea = kernel(BASE + 0x2200);
+    /// First free page of the zone's list, 0 if none.
+    pub const ZONE_FREE: Ea = kernel(BASE + 0x2208);
+    /// Real address of the next page never used.
+    pub const ZONE_NEXT: Ea = kernel(BASE + 0x2210);
+    /// Address of the next slab byte never used.
+    pub const SLAB_NEXT: Ea = kernel(BASE + 0x2218);
+    /// vmap_area_lock.
+    pub const VMAP_AREA_LOCK: Ea = kernel(BASE + 0x2280);
+    /// Area with the lowest address, 0 if none.
+    pub const VMAP_AREA_FIRST: Ea = kernel(BASE + 0x2288);
+    /// Area where the next search starts (free_vmap_cache), 0 if none.
+    pub const VMAP_CACHE: Ea = kernel(BASE + 0x2290);
+    /// Largest hole below it that a search passed over, in bytes (cached_hole_size).
+    pub const VMAP_CACHED_HOLE: Ea = kernel(BASE + 0x2298);
+    /// Pages in areas that are unmapped but not purged (vmap_lazy_nr).
+    pub const VMAP_LAZY_NR: Ea = kernel(BASE + 0x22a0);
+    /// 1024 heads of the hash of areas by start address.
+    pub const VMAP_HASH: Ea = kernel(BASE + 0x4000);
+    /// Number of tasks that have not exited.
+    pub const NR_TASKS: Ea = kernel(BASE + 0x2300);
+    /// system_state: 1 when RUNNING.
+    pub const SYSTEM_STATE: Ea = kernel(BASE + 0x2308);
+    /// Next pid.
+    pub const NEXT_PID: Ea = kernel(BASE + 0x2310);
+    /// Address of the next stack never used.
+    pub const STACK_NEXT: Ea = kernel(BASE + 0x2318);
+    /// First freed stack, 0 if none.
+    pub const STACK_FREE: Ea = kernel(BASE + 0x2320);
+    /// tasklist_lock.
+    pub const TASKLIST_LOCK: Ea = kernel(BASE + 0x2328);
+}
+
+/// Buckets of [`global::VMAP_HASH`].
+pub const VMAP_HASH_BUCKETS: u64 = 1024;
+
+/// First byte of slab memory.
+pub const SLAB_START: u64 = 0x0800_0000;
+/// First byte after slab memory.
+pub const SLAB_END: u64 = 0x1000_0000;
+/// First of the stacks handed out to tasks that name no place of their own.
+pub const STACKS_START: u64 = 0x1000_0000;
+/// First byte after them.
+pub const STACKS_END: u64 = 0x2000_0000;
+/// Real address of the first page of the page allocator.
+pub const PAGES_START: u64 = 0x3000_0000;
+/// First real address after its last page.
+pub const PAGES_END: u64 = RAM_BYTES;
+
+const PERCPU_BASE: u64 = 0x0100_0000;
+const PERCPU_STRIDE: u64 = 64 << 10;
+
+/// Start of a CPU's per-CPU area.
+pub const fn percpu(cpu: u16) -> Ea {
+    kernel(PERCPU_BASE + cpu as u64 * PERCPU_STRIDE)
+}
+
+/// The CPU whose per-CPU area holds `address`.
+pub const fn percpu_owner(address: Ea) -> u16 {
+    ((address.get() & !PAGE_OFFSET).wrapping_sub(PERCPU_BASE) / PERCPU_STRIDE) as u16
+}
+
+/// Offsets in a per-CPU area.
+pub mod pcpu {
+    /// The flush batch (ppc64_tlb_batch).
+    pub const TLB_BATCH: u64 = 0;
+    /// Run queue: lock.
+    pub const RQ_LOCK: u64 = 0x2000;
+    /// Run queue: first waiting task, 0 if none.
+    pub const RQ_HEAD: u64 = 0x2008;
+    /// Run queue: last waiting task, 0 if none.
+    pub const RQ_TAIL: u64 = 0x2010;
+    /// Run queue: number of waiting tasks.
+    pub const RQ_WAITING: u64 = 0x2018;
+    /// Run queue: running task.
+    pub const RQ_CURR: u64 = 0x2020;
+    /// Run queue: idle task.
+    pub const RQ_IDLE: u64 = 0x2028;
+    /// Ticks since boot.
+    pub const TICKS: u64 = 0x2030;
+    /// Run queue: exited task whose stack is still to be freed, 0 if none.
+    pub const RQ_DEAD: u64 = 0x2038;
+    /// Run queue: task that asked to be moved to another CPU, 0 if none.
+    pub const RQ_MOVING: u64 = 0x2040;
+    /// First free page of this CPU's list, 0 if none.
+    pub const PCP_FREE: u64 = 0x2080;
+    /// Pages on it.
+    pub const PCP_COUNT: u64 = 0x2088;
+    /// First free object of each slab class.
+    pub const SLAB_FREE: u64 = 0x2100;
+    /// Next SLB slot to use, less one (stab_rr).
+    pub const STAB_RR: u64 = 0x2180;
+    /// The idle task.
+    pub const IDLE_TASK: u64 = 0x4000;
+}
+
+/// Offsets in a flush batch (struct ppc64_tlb_batch).
+pub mod batch {
+    /// Set between enter and leave.
+    pub const ACTIVE: u64 = 0;
+    /// Number of queued entries.
+    pub const INDEX: u64 = 8;
+    /// Owner of all queued entries.
+    pub const MM: u64 = 16;
+    /// Page size, as log2 of bytes.
+    pub const PSIZE: u64 = 24;
+    /// Segment size, as log2 of bytes.
+    pub const SSIZE: u64 = 32;
+    /// Old PTEs.
+    pub const PTE: u64 = 64;
+    /// Virtual page numbers.
+    pub const VPN: u64 = PTE + 192 * 8;
+}
+
+/// Offsets in a task (thread_info and task_struct in one), at the low end of its stack.
+pub mod task {
+    /// preempt_count.
+    pub const PREEMPT_COUNT: u64 = 0;
+    /// Thread flags.
+    pub const FLAGS: u64 = 8;
+    /// local_flags of the architecture.
+    pub const LOCAL_FLAGS: u64 = 16;
+    /// State: [`super::STATE_RUNNING`], [`super::STATE_SLEEPING`], [`super::STATE_DEAD`].
+    pub const STATE: u64 = 24;
+    /// CPU it runs or last ran on.
+    pub const CPU: u64 = 32;
+    /// Mask of the CPUs it may run on.
+    pub const CPUS_ALLOWED: u64 = 40;
+    /// 1 while it runs or waits in a run queue.
+    pub const ON_RQ: u64 = 48;
+    /// Next task in the run queue.
+    pub const NEXT: u64 = 56;
+    /// Its guest context.
+    pub const CONTEXT: u64 = 64;
+    /// Process id.
+    pub const PID: u64 = 72;
+    /// Ticks left of its slice.
+    pub const TIME_SLICE: u64 = 80;
+    /// CPU it ran on before the last switch, for counting migrations.
+    pub const LAST_CPU: u64 = 88;
+    /// Name, 16 bytes.
+    pub const COMM: u64 = 96;
+    /// CPU that it asked to be moved to.
+    pub const MOVE_TO: u64 = 112;
+}
+
+/// The task runs or may run.
+pub const STATE_RUNNING: u64 = 0;
+/// The task waits for somebody to wake it.
+pub const STATE_SLEEPING: u64 = 1;
+/// The task has exited.
+pub const STATE_DEAD: u64 = 64;
+/// Thread flag: the scheduler is to run at the next chance.
+pub const TIF_NEED_RESCHED: u64 = 1;
+
+/// Offsets in an area (struct vmap_area and vm_struct in one).
+pub mod area {
+    /// First address.
+    pub const START: u64 = 0;
+    /// First address after it, guard page included.
+    pub const END: u64 = 8;
+    /// 1 once unmapped and waiting for a purge (VM_LAZY_FREE).
+    pub const LAZY: u64 = 16;
+    /// Next area by address.
+    pub const NEXT: u64 = 24;
+    /// Previous area by address.
+    pub const PREV: u64 = 32;
+    /// Next area in the hash bucket.
+    pub const HASH_NEXT: u64 = 40;
+    /// Array of the frames' real addresses.
+    pub const PAGES: u64 = 48;
+    /// Frames in it.
+    pub const NR_PAGES: u64 = 56;
+    /// 1 if the array came from a nested vmalloc.
+    pub const ARRAY_VMALLOCED: u64 = 64;
+    /// Bytes of an area object.
+    pub const BYTES: u64 = 72;
+}
+
+/// Kernel address `offset` bytes into the object at `base`.
+#[inline]
+pub const fn field(base: Ea, offset: u64) -> Ea {
+    Ea::new(base.get() + offset)
+}
+
+const _: () = assert!(batch::VPN + 192 * 8 <= pcpu::RQ_LOCK);
+const _: () = assert!(PERCPU_BASE + 64 * PERCPU_STRIDE <= 0x0140_0000);
+const _: () = assert!(PAGES_START.is_multiple_of(PAGE_SIZE));

@@ -1,0 +1,240 @@
+//! Page frames and small objects: per-CPU free lists in front of one zone, slab classes of powers of
+//! two, task stacks.
+//!
+//! Owns the free lists in guest memory. Refuses orders above 0 and reclaim: when the zone is empty the
+//! answer is -ENOMEM.
+
+use crate::functions::Func;
+use crate::kernel::{Errno, Kernel, Linux};
+use crate::layout::{PAGE_SIZE, pa, va};
+use crate::memmap::{self, PAGES_END, SLAB_END, STACK_BYTES, STACKS_END, field, global, pcpu};
+use crate::tracepoint::Tracepoint;
+use emu_core::{Ctx, Run};
+use emu_mmu::{Ea, Ra};
+use std::sync::atomic::Ordering;
+
+/// Pages moved at once between a CPU's list and the zone.
+const PCP_BATCH: u64 = 32;
+/// Pages on a CPU's list above which a batch goes back.
+const PCP_HIGH: u64 = 6 * PCP_BATCH;
+/// log2 of the smallest slab object.
+const SLAB_SHIFT_MIN: u32 = 5;
+/// log2 of the largest slab object.
+const SLAB_SHIFT_MAX: u32 = 12;
+
+impl Linux {
+    /// This CPU's area, for code that runs with interrupts off and so cannot be moved.
+    fn this_cpu_raw(&self, cx: &mut Ctx<'_>, offset: u64) -> Run<Ea> {
+        let cpu = cx.read_cpu_id("raw_smp_processor_id")?;
+        Ok(field(memmap::percpu(cpu.0), offset))
+    }
+
+    /// alloc_page(GFP_KERNEL): a frame, its content as it was left.
+    pub(crate) fn alloc_page(&self, cx: &mut Ctx<'_>) -> Kernel<Ra> {
+        self.work(cx, Func::AllocPage)?;
+        let enabled = self.local_irq_save(cx)?;
+        let list = self.this_cpu_raw(cx, pcpu::PCP_FREE)?;
+        let count = self.this_cpu_raw(cx, pcpu::PCP_COUNT)?;
+        let mut page = cx.load_u64(list, "alloc_page: pcp list")?;
+        if page == 0 {
+            self.refill_pages(cx, list, count)?;
+            page = cx.load_u64(list, "alloc_page: pcp list")?;
+        }
+        let result = if page == 0 {
+            Err(Errno::NoMemory)
+        } else {
+            let next = cx.load_u64(Ea::new(page), "alloc_page: next")?;
+            cx.store_u64(list, next, "alloc_page: pcp list")?;
+            let left = cx.load_u64(count, "alloc_page: count")?;
+            cx.store_u64(count, left.wrapping_sub(1), "alloc_page: count")?;
+            Ok(pa(Ea::new(page)))
+        };
+        self.local_irq_restore(cx, enabled)?;
+        Ok(result)
+    }
+
+    /// Moves up to a batch of pages from the zone to this CPU's list; interrupts are off.
+    fn refill_pages(&self, cx: &mut Ctx<'_>, list: Ea, count: Ea) -> Run<()> {
+        self.spin_lock(cx, global::ZONE_LOCK)?;
+        let mut head = 0;
+        let mut got = 0;
+        while got < PCP_BATCH {
+            let free = cx.load_u64(global::ZONE_FREE, "rmqueue: free list")?;
+            let page = if free != 0 {
+                let next = cx.load_u64(Ea::new(free), "rmqueue: next")?;
+                cx.store_u64(global::ZONE_FREE, next, "rmqueue: free list")?;
+                free
+            } else {
+                let fresh = cx.load_u64(global::ZONE_NEXT, "rmqueue: fresh")?;
+                if fresh >= PAGES_END {
+                    break;
+                }
+                cx.store_u64(global::ZONE_NEXT, fresh + PAGE_SIZE, "rmqueue: fresh")?;
+                va(Ra::new(fresh)).get()
+            };
+            cx.store_u64(Ea::new(page), head, "rmqueue: link")?;
+            head = page;
+            got += 1;
+        }
+        self.spin_unlock(cx, global::ZONE_LOCK)?;
+        cx.store_u64(list, head, "rmqueue: pcp list")?;
+        cx.store_u64(count, got, "rmqueue: pcp count")
+    }
+
+    /// __free_page().
+    pub(crate) fn free_page(&self, cx: &mut Ctx<'_>, frame: Ra) -> Run<()> {
+        self.trace(cx, Tracepoint::PageFreed { frame: frame.get() });
+        self.work(cx, Func::FreePage)?;
+        let enabled = self.local_irq_save(cx)?;
+        let list = self.this_cpu_raw(cx, pcpu::PCP_FREE)?;
+        let count = self.this_cpu_raw(cx, pcpu::PCP_COUNT)?;
+        let head = cx.load_u64(list, "free_page: pcp list")?;
+        let page = va(frame);
+        cx.store_u64(page, head, "free_page: link")?;
+        cx.store_u64(list, page.get(), "free_page: pcp list")?;
+        let on_list = cx.load_u64(count, "free_page: count")? + 1;
+        cx.store_u64(count, on_list, "free_page: count")?;
+        if on_list > PCP_HIGH {
+            self.drain_pages(cx, list, count, on_list)?;
+        }
+        self.local_irq_restore(cx, enabled)
+    }
+
+    /// Moves a batch of pages from this CPU's list to the zone; interrupts are off.
+    fn drain_pages(&self, cx: &mut Ctx<'_>, list: Ea, count: Ea, on_list: u64) -> Run<()> {
+        self.spin_lock(cx, global::ZONE_LOCK)?;
+        for _ in 0..PCP_BATCH {
+            let page = Ea::new(cx.load_u64(list, "free_pcppages_bulk: pcp list")?);
+            let next = cx.load_u64(page, "free_pcppages_bulk: next")?;
+            cx.store_u64(list, next, "free_pcppages_bulk: pcp list")?;
+            let head = cx.load_u64(global::ZONE_FREE, "free_pcppages_bulk: free list")?;
+            cx.store_u64(page, head, "free_pcppages_bulk: link")?;
+            cx.store_u64(
+                global::ZONE_FREE,
+                page.get(),
+                "free_pcppages_bulk: free list",
+            )?;
+        }
+        self.spin_unlock(cx, global::ZONE_LOCK)?;
+        cx.store_u64(count, on_list - PCP_BATCH, "free_pcppages_bulk: count")
+    }
+
+    /// A zeroed frame for a kernel page table. This is the allocation that `--fail-alloc` makes fail.
+    pub(crate) fn alloc_table_page(&self, cx: &mut Ctx<'_>) -> Kernel<Ea> {
+        let nth = self.table_allocations.fetch_add(1, Ordering::Relaxed) + 1;
+        let clocked = u64::from(self.fail_alloc == Some(nth));
+        let options = emu_core::Options { count: 2, clocked };
+        if cx.choose(emu_core::Choice::AllocationFailure, options) == 1 {
+            return Ok(Err(Errno::NoMemory));
+        }
+        match self.alloc_page(cx)? {
+            Err(errno) => Ok(Err(errno)),
+            Ok(frame) => {
+                let page = va(frame);
+                for line in (0..PAGE_SIZE).step_by(128) {
+                    cx.dcbz(field(page, line), "clear_page: dcbz")?;
+                }
+                Ok(Ok(page))
+            }
+        }
+    }
+
+    /// kmalloc(): an object of at least `bytes` bytes.
+    pub(crate) fn kmalloc(&self, cx: &mut Ctx<'_>, bytes: u64) -> Kernel<Ea> {
+        self.work(cx, Func::Kmalloc)?;
+        let Some(shift) = slab_shift(bytes) else {
+            return Ok(Err(Errno::NoMemory));
+        };
+        let enabled = self.local_irq_save(cx)?;
+        let list = self.this_cpu_raw(cx, slab_list(shift))?;
+        let object = cx.load_u64(list, "kmalloc: free list")?;
+        let result = if object != 0 {
+            let next = cx.load_u64(Ea::new(object), "kmalloc: next")?;
+            cx.store_u64(list, next, "kmalloc: free list")?;
+            Ok(Ea::new(object))
+        } else {
+            self.fresh_slab_object(cx, 1 << shift)?
+        };
+        self.local_irq_restore(cx, enabled)?;
+        Ok(result)
+    }
+
+    fn fresh_slab_object(&self, cx: &mut Ctx<'_>, bytes: u64) -> Kernel<Ea> {
+        self.spin_lock(cx, global::ZONE_LOCK)?;
+        let fresh = cx
+            .load_u64(global::SLAB_NEXT, "cache_grow: fresh")?
+            .next_multiple_of(bytes);
+        let fits = fresh + bytes <= SLAB_END;
+        if fits {
+            cx.store_u64(global::SLAB_NEXT, fresh + bytes, "cache_grow: fresh")?;
+        }
+        self.spin_unlock(cx, global::ZONE_LOCK)?;
+        Ok(if fits {
+            Ok(va(Ra::new(fresh)))
+        } else {
+            Err(Errno::NoMemory)
+        })
+    }
+
+    /// kfree() of an object of `bytes` bytes.
+    pub(crate) fn kfree(&self, cx: &mut Ctx<'_>, object: Ea, bytes: u64) -> Run<()> {
+        self.work(cx, Func::Kfree)?;
+        let Some(shift) = slab_shift(bytes) else {
+            return Ok(());
+        };
+        let enabled = self.local_irq_save(cx)?;
+        let list = self.this_cpu_raw(cx, slab_list(shift))?;
+        let head = cx.load_u64(list, "kfree: free list")?;
+        cx.store_u64(object, head, "kfree: link")?;
+        cx.store_u64(list, object.get(), "kfree: free list")?;
+        self.local_irq_restore(cx, enabled)
+    }
+
+    /// A task's stack.
+    pub(crate) fn alloc_stack(&self, cx: &mut Ctx<'_>) -> Kernel<Ea> {
+        self.spin_lock(cx, global::TASKLIST_LOCK)?;
+        let free = cx.load_u64(global::STACK_FREE, "alloc_thread_info: free list")?;
+        let result = if free != 0 {
+            let next = cx.load_u64(Ea::new(free), "alloc_thread_info: next")?;
+            cx.store_u64(global::STACK_FREE, next, "alloc_thread_info: free list")?;
+            Ok(Ea::new(free))
+        } else {
+            let fresh = cx.load_u64(global::STACK_NEXT, "alloc_thread_info: fresh")?;
+            if fresh + STACK_BYTES <= STACKS_END {
+                cx.store_u64(
+                    global::STACK_NEXT,
+                    fresh + STACK_BYTES,
+                    "alloc_thread_info: fresh",
+                )?;
+                Ok(va(Ra::new(fresh)))
+            } else {
+                Err(Errno::NoMemory)
+            }
+        };
+        self.spin_unlock(cx, global::TASKLIST_LOCK)?;
+        Ok(result)
+    }
+}
+
+fn slab_shift(bytes: u64) -> Option<u32> {
+    let shift = bytes.next_power_of_two().ilog2().max(SLAB_SHIFT_MIN);
+    (shift <= SLAB_SHIFT_MAX).then_some(shift)
+}
+
+fn slab_list(shift: u32) -> u64 {
+    pcpu::SLAB_FREE + u64::from(shift - SLAB_SHIFT_MIN) * 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slab_classes() {
+        assert_eq!(slab_shift(1), Some(5));
+        assert_eq!(slab_shift(72), Some(7));
+        assert_eq!(slab_shift(4096), Some(12));
+        assert_eq!(slab_shift(4097), None);
+        assert!(slab_list(SLAB_SHIFT_MAX) < pcpu::STAB_RR);
+    }
+}

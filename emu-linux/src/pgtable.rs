@@ -1,0 +1,132 @@
+//! Linux page tables of init_mm in guest memory: walk, allocation of missing tables, and the atomic
+//! update of a PTE.
+//!
+//! Owns PTEs. Refuses the hash table: what a changed PTE means to it is `tlb_hash`'s business.
+
+use crate::functions::Func;
+use crate::kernel::{Kernel, Linux};
+use crate::memmap::{field, global};
+use crate::report::count;
+use crate::tracepoint::Tracepoint;
+use emu_core::{Ctx, Run};
+use emu_mmu::{Barrier, Ea};
+
+/// Level of the table of PTEs.
+pub(crate) const PTE_LEVEL: usize = 0;
+/// Level of the root table.
+pub(crate) const PGD_LEVEL: usize = 3;
+
+const WALK_STEPS: [&str; 4] = ["walk: pte", "walk: pmd", "walk: pud", "walk: pgd"];
+
+impl Linux {
+    /// Address of the entry for `ea` in the table at `level`, or `None` where a table is missing. Takes
+    /// no lock.
+    pub(crate) fn find_entry(&self, cx: &mut Ctx<'_>, ea: Ea, level: usize) -> Run<Option<Ea>> {
+        self.work(cx, Func::WalkPageTable)?;
+        let mut table = global::SWAPPER_PG_DIR;
+        for above in (level + 1..=PGD_LEVEL).rev() {
+            let entry = self.entry(table, ea, above);
+            let next = cx.load_u64(entry, WALK_STEPS[above])?;
+            if next == 0 {
+                return Ok(None);
+            }
+            table = Ea::new(next);
+        }
+        Ok(Some(self.entry(table, ea, level)))
+    }
+
+    /// Address of the PTE for `ea`, if its table exists (find_linux_pte).
+    pub(crate) fn find_pte(&self, cx: &mut Ctx<'_>, ea: Ea) -> Run<Option<Ea>> {
+        self.find_entry(cx, ea, PTE_LEVEL)
+    }
+
+    #[inline]
+    pub(crate) fn entry(&self, table: Ea, ea: Ea, level: usize) -> Ea {
+        field(table, self.layout.index(ea, level) * 8)
+    }
+
+    /// The table below `entry`, allocated if missing (pud_alloc, pmd_alloc, pte_alloc_kernel): allocate,
+    /// which may sleep; write barrier; populate under init_mm.page_table_lock if still empty; free the
+    /// spare.
+    pub(crate) fn table_alloc(&self, cx: &mut Ctx<'_>, entry: Ea) -> Kernel<Ea> {
+        let present = cx.load_u64(entry, "pte_alloc_kernel: populated?")?;
+        if present != 0 {
+            return Ok(Ok(Ea::new(present)));
+        }
+        let fresh = match self.alloc_table_page(cx)? {
+            Ok(page) => page,
+            Err(errno) => return Ok(Err(errno)),
+        };
+        cx.barrier(Barrier::Lwsync, "pte_alloc_kernel: smp_wmb")?;
+        self.spin_lock(cx, global::INIT_MM_PTL)?;
+        let mut table = cx.load_u64(entry, "pte_alloc_kernel: populated?")?;
+        let lost_race = table != 0;
+        if !lost_race {
+            table = fresh.get();
+            cx.store_u64(entry, table, "pte_alloc_kernel: populate")?;
+        }
+        self.spin_unlock(cx, global::INIT_MM_PTL)?;
+        if lost_race {
+            self.free_page(cx, crate::layout::pa(fresh))?;
+        }
+        Ok(Ok(Ea::new(table)))
+    }
+
+    /// set_pte_at(): a plain store, hash bits stripped. It never flushes.
+    pub(crate) fn set_pte_at(&self, cx: &mut Ctx<'_>, ptep: Ea, pte: u64) -> Run<()> {
+        self.work(cx, Func::SetPte)?;
+        let bits = &self.layout.pte;
+        let frame = bits.frame(pte);
+        self.trace(
+            cx,
+            Tracepoint::PteSet {
+                pte: ptep.get(),
+                frame: frame.get(),
+            },
+        );
+        cx.store_u64(ptep, pte & !bits.hpteflags(), "set_pte_at: store")?;
+        count(&self.counters.ptes_set);
+        Ok(())
+    }
+
+    /// pte_update() with every bit cleared (pte_clear, ptep_get_and_clear): waits while the PTE is busy,
+    /// then lets the old translation be flushed or queued. Gives the old PTE.
+    pub(crate) fn pte_clear(&self, cx: &mut Ctx<'_>, ea: Ea, ptep: Ea) -> Run<u64> {
+        self.work(cx, Func::PteUpdate)?;
+        let bits = self.layout.pte;
+        let old = loop {
+            let old = cx.load_reserve(ptep, "pte_update: ldarx")?;
+            if old & bits.busy != 0 {
+                cx.spin("pte_update: busy")?;
+                continue;
+            }
+            if cx.store_conditional(ptep, 0, "pte_update: stdcx.")? {
+                break old;
+            }
+        };
+        if old & bits.present != 0 {
+            count(&self.counters.ptes_cleared);
+            self.trace(cx, Tracepoint::PteCleared { pte: ptep.get() });
+        }
+        if old & bits.hashpte != 0 {
+            self.hpte_need_flush(cx, ea, ptep, old)?;
+        }
+        Ok(old)
+    }
+
+    /// True if a present PTE maps the address; looks without verbs, for whoever drives the model.
+    pub(crate) fn is_mapped(&self, cx: &Ctx<'_>, ea: Ea) -> bool {
+        let memory = cx.machine().memory();
+        let load = |at: Ea| memory.load_u64(crate::layout::pa(at)).unwrap_or(0);
+        let mut table = global::SWAPPER_PG_DIR;
+        for level in (1..=PGD_LEVEL).rev() {
+            let next = load(self.entry(table, ea, level));
+            if next == 0 {
+                return false;
+            }
+            table = Ea::new(next);
+        }
+        self.layout.is_vmalloc(ea)
+            && load(self.entry(table, ea, PTE_LEVEL)) & self.layout.pte.present != 0
+    }
+}

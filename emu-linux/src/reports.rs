@@ -1,0 +1,77 @@
+//! What the modelled kernel prints: the reports of debug_smp_processor_id and of the scheduler.
+//!
+//! Owns the way from a check to the log and to the run's list of reports, through printk_ratelimit.
+//! Refuses the wording (`printk`) and the addresses (`symbols`).
+
+use crate::functions::Func;
+use crate::kernel::Linux;
+use crate::memmap::STACK_BYTES;
+use crate::printk::{
+    Level, reporting_function, scheduling_while_atomic_report, smp_processor_id_report,
+    suppressed_line,
+};
+use crate::report::KernelReport;
+use emu_core::{Ctx, Run};
+use std::sync::atomic::Ordering;
+
+impl Linux {
+    /// Prints one line.
+    pub(crate) fn printk(&self, cx: &mut Ctx<'_>, level: Level, text: &str) -> Run<()> {
+        self.work(cx, Func::Printk)?;
+        self.log.lock().push(cx.now(), level, text);
+        Ok(())
+    }
+
+    /// The report of debug_smp_processor_id, if the rate limit lets it through. Preemption is off while it
+    /// prints, and enabled again without a look at need_resched.
+    pub(crate) fn report_preemptible(&self, cx: &mut Ctx<'_>) -> Run<()> {
+        self.preempt_disable(cx)?;
+        let verdict = self.ratelimit.lock().allow(cx.now().get());
+        if let Some(callbacks) = verdict.suppressed_before {
+            self.printk(
+                cx,
+                Level::Warning,
+                &suppressed_line(reporting_function(self.layout.version), callbacks),
+            )?;
+        }
+        if verdict.allowed {
+            let (comm, pid) = self.comm_and_pid(cx);
+            let backtrace = self
+                .symbols
+                .backtrace(cx.frames(), cx.local() + STACK_BYTES);
+            let count = (self.preempt_count(cx)? as u32).wrapping_sub(1);
+            let cpu = cx.cpu_id().0;
+            let version = self.layout.version;
+            let lines = smp_processor_id_report(version, cpu, &comm, pid, count, &backtrace);
+            self.work(cx, Func::Printk)?;
+            self.log.lock().push_report(cx.now(), Level::Err, &lines);
+            self.reports
+                .lock()
+                .push(KernelReport::new(&comm, pid, &lines, &backtrace));
+        } else {
+            self.reports_suppressed.fetch_add(1, Ordering::Relaxed);
+        }
+        self.preempt_enable_no_resched(cx)
+    }
+
+    /// `BUG: scheduling while atomic`.
+    pub(crate) fn report_scheduling_while_atomic(
+        &self,
+        cx: &mut Ctx<'_>,
+        preempt_count: u32,
+    ) -> Run<()> {
+        let (comm, pid) = self.comm_and_pid(cx);
+        let backtrace = self
+            .symbols
+            .schedule_bug_backtrace(cx.frames(), cx.local() + STACK_BYTES);
+        let (version, cpu) = (self.layout.version, cx.cpu_id().0);
+        let lines =
+            scheduling_while_atomic_report(version, cpu, &comm, pid, preempt_count, &backtrace);
+        self.work(cx, Func::Printk)?;
+        self.log.lock().push_report(cx.now(), Level::Err, &lines);
+        self.reports
+            .lock()
+            .push(KernelReport::new(&comm, pid, &lines, &backtrace));
+        Ok(())
+    }
+}

@@ -1,0 +1,318 @@
+//! One run from configuration to report, and a comparison of several.
+//!
+//! Owns the order: choose, build, boot, run, collect. Everything that happens in between is guest code.
+
+use crate::config::{
+    KernelVersion, Progress, RunConfig, RunError, ScheduleChoice, Source, nearest,
+};
+use crate::invariant::Monitor;
+use crate::kernel::{Linux, machine_config};
+use crate::lazy_mmu::LazyMmuPolicy;
+use crate::lazy_mmu::policy;
+use crate::report::{CycleReport, RUN_SCHEMA, RunReport, TraceReport};
+use crate::task::KernelVectors;
+use crate::trace::{Importer, Survey};
+use crate::tracepoint::Moment;
+use crate::workload::{self, Meter, Replayer};
+use emu_core::{
+    Category, Clocked, ContextEnd, CpuId, CycleStack, Cycles, Engine, Event, Interest, Observer,
+    Random, Recorder, Replay, RunEnd, Schedule, Scheduler,
+};
+use parking_lot::Mutex;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Interrupts and migrations that were not due, in a thousand questions of a random run.
+const RANDOM_INTERRUPTS_PER_MILLE: u32 = 50;
+/// Longest schedule string that goes into a report, in characters.
+const SCHEDULE_CHARS_MAX: usize = 4096;
+
+/// What is to be executed.
+enum Work {
+    Scenario(&'static workload::Scenario),
+    Trace {
+        importer: Importer,
+        replayer: Option<Arc<Replayer>>,
+    },
+}
+
+/// Runs a scenario or replays a capture under a shipped policy.
+///
+/// # Errors
+/// A name, a value or a file that was refused; guest code that could not go on.
+pub fn run(
+    source: &Source,
+    config: &RunConfig,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<RunReport, RunError> {
+    let policy = policy::policy(&config.policy).ok_or_else(|| RunError::NoPolicy {
+        name: config.policy.clone(),
+        nearest: nearest(&config.policy, policy::policies().iter().map(|p| p.name)),
+    })?;
+    run_policy(source, config, policy, progress)
+}
+
+/// Runs under a policy of the caller's own.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_policy(
+    source: &Source,
+    config: &RunConfig,
+    policy: Box<dyn LazyMmuPolicy>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<RunReport, RunError> {
+    let mut work = open(source)?;
+    let (default_kernel, default_cpus, name) = defaults(source, &work);
+    let version = config.kernel.unwrap_or(default_kernel);
+    let cpus = config.cpus.unwrap_or(default_cpus);
+    let shape = machine_config(config, version, cpus)?;
+    let monitor = config.check.then(|| {
+        Arc::new(Mutex::new(Monitor::new(
+            shape.hpt.base(),
+            shape.hpt.groups_log2(),
+        )))
+    });
+    let observer = monitor
+        .clone()
+        .map(|monitor| Box::new(Watch(monitor)) as Box<dyn Observer>);
+    let balance = matches!(work, Work::Scenario(_));
+    let linux = Arc::new(Linux::new(
+        config,
+        version,
+        &shape,
+        policy,
+        monitor.clone(),
+        balance,
+    )?);
+    let (scheduler, schedule) = scheduler(config);
+    let mut engine = Engine::with_observer(shape, scheduler, observer)?;
+    engine
+        .machine()
+        .set_vectors(Arc::new(KernelVectors(linux.clone())));
+
+    let meter = Arc::new(Meter::default());
+    let total = start(&mut engine, &linux, &mut work, config, &meter)?;
+    let end = engine.run_polled(&mut || {
+        progress(Progress {
+            done: meter.done(),
+            total,
+        })
+    })?;
+    if let Some(monitor) = &monitor {
+        let now = end.cpus.first().map_or(Cycles::ZERO, |cpu| cpu.clock);
+        monitor.lock().end_of_run(Moment {
+            cpu: CpuId(0),
+            now,
+            task: 0,
+            pid: 0,
+        });
+    }
+    collect(config, name, &linux, work, &end, &schedule.lock())
+}
+
+/// The observer that hands hardware events to the checkers.
+struct Watch(Arc<Mutex<Monitor>>);
+
+impl Observer for Watch {
+    fn interest(&self) -> Interest {
+        Interest::TABLE_STORES.and(Interest::INVALIDATIONS)
+    }
+
+    fn observe(&mut self, cpu: CpuId, now: Cycles, event: Event) {
+        self.0.lock().hardware(cpu, now, event);
+    }
+}
+
+fn open(source: &Source) -> Result<Work, RunError> {
+    match source {
+        Source::Scenario(name) => workload::scenario(name)
+            .map(Work::Scenario)
+            .ok_or_else(|| no_scenario(name)),
+        Source::Trace(path) => Ok(Work::Trace {
+            importer: Importer::open(path)?,
+            replayer: None,
+        }),
+    }
+}
+
+fn no_scenario(name: &str) -> RunError {
+    let scenarios = workload::scenarios();
+    RunError::NoScenario {
+        name: name.to_owned(),
+        nearest: nearest(name, scenarios.iter().map(|s| s.name)),
+        known: scenarios
+            .iter()
+            .map(|s| s.name)
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+/// Kernel and CPUs unless told otherwise, and the name in the report.
+fn defaults(source: &Source, work: &Work) -> (KernelVersion, u16, String) {
+    match (source, work) {
+        (Source::Trace(path), Work::Trace { importer, .. }) => {
+            let name = path
+                .file_name()
+                .unwrap_or(path.as_os_str())
+                .to_string_lossy()
+                .into_owned();
+            let cpus = importer.survey().cpus.iter().max().map_or(1, |cpu| cpu + 1);
+            (KernelVersion::V6_1, cpus, name)
+        }
+        (Source::Trace(path), _) => (KernelVersion::V6_1, 1, path.display().to_string()),
+        (Source::Scenario(name), _) => (KernelVersion::V2_6_38, 1, name.clone()),
+    }
+}
+
+type SharedSchedule = Arc<Mutex<Schedule>>;
+
+fn scheduler(config: &RunConfig) -> (Box<dyn Scheduler>, SharedSchedule) {
+    let inner: Box<dyn Scheduler> = match &config.schedule {
+        ScheduleChoice::Clocked => Box::new(Clocked::new()),
+        ScheduleChoice::Random => Box::new(Random::new(config.seed, RANDOM_INTERRUPTS_PER_MILLE)),
+        ScheduleChoice::Replay(schedule) => Box::new(Replay::new(schedule.clone())),
+    };
+    let (recorder, schedule) = Recorder::new(inner);
+    (Box::new(recorder), schedule)
+}
+
+/// Gives every CPU its idle task; CPU 0 boots and starts the work. Gives the number of operations if it
+/// is known.
+fn start(
+    engine: &mut Engine,
+    linux: &Arc<Linux>,
+    work: &mut Work,
+    config: &RunConfig,
+    meter: &Arc<Meter>,
+) -> Result<Option<u64>, RunError> {
+    let mut total = None;
+    type Boot = Box<dyn FnOnce(&Arc<Linux>, &mut emu_core::Ctx<'_>) -> emu_core::Run<()> + Send>;
+    let first: Boot = match work {
+        Work::Scenario(scenario) => {
+            total = Some((scenario.operations)(config));
+            let (begin, config, meter) = (scenario.start, config.clone(), meter.clone());
+            Box::new(move |linux, cx| begin(linux, cx, &config, &meter))
+        }
+        Work::Trace { importer, replayer } => {
+            let pre_existing = importer.survey().pre_existing.clone();
+            let new = Replayer::new(importer.ops()?, pre_existing, meter.clone());
+            *replayer = Some(new.clone());
+            Box::new(move |linux, cx| new.start(linux, cx))
+        }
+    };
+    let mut first = Some(first);
+    for cpu in 0..linux.cpus {
+        let (linux, first) = (linux.clone(), first.take());
+        let id = Arc::new(std::sync::OnceLock::new());
+        let own = id.clone();
+        let context = engine.start_cpu(
+            cpu,
+            Box::new(move |cx| {
+                if cpu == 0 {
+                    linux.boot(cx)?;
+                }
+                linux.idle_cpu(cx, own.get().copied().unwrap_or(0), first)
+            }),
+        );
+        let _ = id.set(context.get());
+    }
+    Ok(total)
+}
+
+impl Linux {
+    /// A CPU from its first instruction: set up, first work if it is the boot CPU, then idle.
+    fn idle_cpu(
+        self: &Arc<Self>,
+        cx: &mut emu_core::Ctx<'_>,
+        context: u32,
+        first: Option<impl FnOnce(&Arc<Linux>, &mut emu_core::Ctx<'_>) -> emu_core::Run<()>>,
+    ) -> emu_core::Run<ContextEnd> {
+        self.setup_cpu(cx)?;
+        self.become_idle_task(cx, context)?;
+        if let Some(first) = first {
+            first(self, cx)?;
+        }
+        self.idle_loop(cx)
+    }
+}
+
+fn collect(
+    config: &RunConfig,
+    scenario: String,
+    linux: &Linux,
+    work: Work,
+    end: &RunEnd,
+    schedule: &Schedule,
+) -> Result<RunReport, RunError> {
+    let mut report = RunReport {
+        schema: RUN_SCHEMA.to_owned(),
+        scenario,
+        policy: linux.policy.name().to_owned(),
+        kernel: linux.layout.version.name().to_owned(),
+        pages: "4k".to_owned(),
+        backend: "native".to_owned(),
+        machine: linux.machine.name().to_owned(),
+        htab_bits: linux.hpt.groups_log2(),
+        cpus: linux.cpus,
+        seed: config.seed,
+        schedule: Some(schedule.to_string()).filter(|text| text.len() <= SCHEDULE_CHARS_MAX),
+        counters: linux.counters.values(),
+        segments: Vec::new(),
+        groups: None,
+        reports: std::mem::take(&mut *linux.reports.lock()),
+        reports_suppressed: linux.reports_suppressed.load(Ordering::Relaxed),
+        violations: Vec::new(),
+        cycles: cycles(end),
+        trace: None,
+        kernel_log: linux.log.lock().lines(crate::printk::Timestamps::Off),
+    };
+    if let Some(monitor) = &linux.monitor {
+        let monitor = monitor.lock();
+        report.violations = monitor.violations();
+        report.counters.flushes_repeated = monitor.flushes_repeated();
+    }
+    if let Work::Trace {
+        importer,
+        replayer: Some(replayer),
+    } = work
+    {
+        let results = replayer.results();
+        if let Some(error) = results.error {
+            return Err(error.into());
+        }
+        report.segments = results.segments;
+        report.groups = results.groups;
+        let mut trace = TraceReport::of_survey(importer.survey());
+        trace.operations = results.operations;
+        trace.anomalies = results.anomalies;
+        trace.compare(&report.counters);
+        report.trace = Some(trace);
+    }
+    Ok(report)
+}
+
+fn cycles(end: &RunEnd) -> CycleReport {
+    let mut stack = CycleStack::default();
+    for cpu in &end.cpus {
+        stack.merge(&cpu.stack);
+    }
+    CycleReport {
+        total: end.cpus.iter().map(|cpu| cpu.clock.get()).sum(),
+        per_cpu: end.cpus.iter().map(|cpu| cpu.clock.get()).collect(),
+        stack: Category::ALL
+            .into_iter()
+            .map(|category| (category.name().to_owned(), stack.get(category).get()))
+            .collect(),
+    }
+}
+
+/// Reads a capture and says what is in it, without running it.
+///
+/// # Errors
+/// A file that is not a readable capture.
+pub fn survey(path: &Path) -> Result<Survey, crate::trace::TraceError> {
+    Ok(Importer::open(path)?.survey().clone())
+}

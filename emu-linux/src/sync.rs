@@ -1,0 +1,168 @@
+//! preempt_disable and friends, spinlocks, interrupt state, get_cpu_var: the kernel's own words for
+//! keeping others out.
+//!
+//! Owns preempt_count and lock words in guest memory. Refuses to decide who runs next (`sched`).
+
+use crate::functions::Func;
+use crate::kernel::Linux;
+use crate::memmap::{self, TIF_NEED_RESCHED, field, global, task};
+use crate::tracepoint::Tracepoint;
+use emu_core::{CpuId, Ctx, Run, Step};
+use emu_mmu::{Barrier, Ea};
+
+/// What one preempt_disable adds.
+pub(crate) const PREEMPT_OFFSET: u64 = 1;
+/// What an interrupt handler adds.
+pub(crate) const HARDIRQ_OFFSET: u64 = 0x1_0000;
+/// Set while preemption itself runs the scheduler.
+pub(crate) const PREEMPT_ACTIVE: u64 = 0x1000_0000;
+
+impl Linux {
+    /// The running task (`current`).
+    #[inline]
+    pub(crate) fn current(&self, cx: &Ctx<'_>) -> Ea {
+        Ea::new(cx.local())
+    }
+
+    pub(crate) fn preempt_count(&self, cx: &mut Ctx<'_>) -> Run<u64> {
+        cx.load_u64(
+            field(self.current(cx), task::PREEMPT_COUNT),
+            "preempt_count",
+        )
+    }
+
+    /// Adds to preempt_count.
+    pub(crate) fn add_preempt_count(&self, cx: &mut Ctx<'_>, n: u64) -> Run<()> {
+        let ea = field(self.current(cx), task::PREEMPT_COUNT);
+        let count = cx.load_u64(ea, "add_preempt_count: load")?;
+        cx.store_u64(ea, count.wrapping_add(n), "add_preempt_count: store")?;
+        if count == 0 {
+            self.note_preempt_off(cx);
+        }
+        Ok(())
+    }
+
+    /// Subtracts from preempt_count and gives what is left.
+    pub(crate) fn sub_preempt_count(&self, cx: &mut Ctx<'_>, n: u64) -> Run<u64> {
+        let ea = field(self.current(cx), task::PREEMPT_COUNT);
+        let left = cx.load_u64(ea, "sub_preempt_count: load")?.wrapping_sub(n);
+        if left == 0 {
+            self.note_preempt_on(cx);
+        }
+        cx.store_u64(ea, left, "sub_preempt_count: store")?;
+        Ok(left)
+    }
+
+    /// preempt_disable().
+    pub fn preempt_disable(&self, cx: &mut Ctx<'_>) -> Run<()> {
+        self.add_preempt_count(cx, PREEMPT_OFFSET)
+    }
+
+    /// preempt_enable(): the scheduler runs here if it was asked to meanwhile.
+    pub fn preempt_enable(&self, cx: &mut Ctx<'_>) -> Run<()> {
+        let left = self.sub_preempt_count(cx, PREEMPT_OFFSET)?;
+        if left == 0 && self.need_resched(cx)? && cx.interrupts_enabled() {
+            self.preempt_schedule(cx)?;
+        }
+        Ok(())
+    }
+
+    /// preempt_enable_no_resched().
+    pub(crate) fn preempt_enable_no_resched(&self, cx: &mut Ctx<'_>) -> Run<()> {
+        self.sub_preempt_count(cx, PREEMPT_OFFSET).map(|_| ())
+    }
+
+    pub(crate) fn need_resched(&self, cx: &mut Ctx<'_>) -> Run<bool> {
+        let flags = cx.load_u64(field(self.current(cx), task::FLAGS), "need_resched")?;
+        Ok(flags & TIF_NEED_RESCHED != 0)
+    }
+
+    /// local_irq_save(): gives what was.
+    pub fn local_irq_save(&self, cx: &mut Ctx<'_>) -> Run<bool> {
+        cx.set_interrupts(false)
+    }
+
+    /// local_irq_restore().
+    pub fn local_irq_restore(&self, cx: &mut Ctx<'_>, enabled: bool) -> Run<()> {
+        if enabled {
+            cx.set_interrupts(true)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a lock word without touching preempt_count.
+    pub(crate) fn raw_lock(&self, cx: &mut Ctx<'_>, lock: Ea, step: Step) -> Run<()> {
+        self.work(cx, Func::SpinLock)?;
+        loop {
+            if cx.load_reserve(lock, step)? == 0 && cx.store_conditional(lock, 1, step)? {
+                return cx.barrier(Barrier::Isync, step);
+            }
+            while cx.load_u64(lock, step)? != 0 {
+                cx.spin(step)?;
+            }
+        }
+    }
+
+    pub(crate) fn raw_unlock(&self, cx: &mut Ctx<'_>, lock: Ea, step: Step) -> Run<()> {
+        self.work(cx, Func::SpinUnlock)?;
+        cx.barrier(Barrier::Lwsync, step)?;
+        cx.store_u64(lock, 0, step)
+    }
+
+    /// spin_lock().
+    pub fn spin_lock(&self, cx: &mut Ctx<'_>, lock: Ea) -> Run<()> {
+        self.preempt_disable(cx)?;
+        self.raw_lock(cx, lock, "spin_lock")?;
+        self.trace(cx, Tracepoint::LockAcquired { lock: lock.get() });
+        Ok(())
+    }
+
+    /// spin_unlock().
+    pub fn spin_unlock(&self, cx: &mut Ctx<'_>, lock: Ea) -> Run<()> {
+        self.trace(cx, Tracepoint::LockReleased { lock: lock.get() });
+        self.raw_unlock(cx, lock, "spin_unlock")?;
+        self.preempt_enable(cx)
+    }
+
+    /// smp_processor_id() of a CONFIG_DEBUG_PREEMPT kernel: the CPU's number, and a report if the caller
+    /// could be moved to another CPU. `function` names the caller.
+    pub fn smp_processor_id(&self, cx: &mut Ctx<'_>, function: &'static str) -> Run<CpuId> {
+        self.work(cx, Func::DebugSmpProcessorId)?;
+        let cpu = cx.read_cpu_id("debug_smp_processor_id: this_cpu")?;
+        let count = self.preempt_count(cx)?;
+        let interrupts_enabled = cx.interrupts_enabled();
+        let allowed = cx.load_u64(
+            field(self.current(cx), task::CPUS_ALLOWED),
+            "debug_smp_processor_id",
+        )?;
+        let pinned = self.pinned_for_debug(allowed, cpu);
+        let running = cx.load_u64(global::SYSTEM_STATE, "debug_smp_processor_id")? == 1;
+        let preempt_count = count as u32;
+        self.trace(
+            cx,
+            Tracepoint::PerCpuLookup {
+                function,
+                preempt_count,
+                interrupts_enabled,
+                pinned,
+                running,
+            },
+        );
+        if preempt_count == 0 && interrupts_enabled && !pinned && running {
+            self.report_preemptible(cx)?;
+        }
+        Ok(cpu)
+    }
+
+    /// Condition 3 of debug_smp_processor_id: the allowed mask is exactly this CPU. 6.1 asks for a
+    /// per-CPU kernel thread or disabled migration instead; a task that is bound to one CPU counts as that.
+    fn pinned_for_debug(&self, allowed: u64, cpu: CpuId) -> bool {
+        allowed == 1 << cpu.0
+    }
+
+    /// `&__get_cpu_var(x)`: address of this CPU's copy, checked but not protected.
+    pub fn this_cpu(&self, cx: &mut Ctx<'_>, offset: u64, function: &'static str) -> Run<Ea> {
+        let cpu = self.smp_processor_id(cx, function)?;
+        Ok(field(memmap::percpu(cpu.0), offset))
+    }
+}

@@ -1,0 +1,368 @@
+//! vmalloc and vfree: areas, frames, the page-pointer array, mapping and unmapping under the policy.
+//!
+//! Owns what mm/vmalloc.c does between an area and its PTEs. Refuses the flush: it happens when a PTE is
+//! cleared, or later, as the policy has it.
+
+use crate::functions::Func;
+use crate::kernel::{Errno, Kernel, Linux};
+use crate::layout::PAGE_SIZE;
+use crate::lazy_mmu::VmallocWalk;
+use crate::memmap::{area, field, global};
+use crate::pgtable::PGD_LEVEL;
+use crate::report::count;
+use emu_core::{Ctx, Run};
+use emu_mmu::{Ea, Ra};
+
+/// Source of the frames to map, in order.
+type NextFrame<'f> = &'f mut dyn FnMut(&Linux, &mut Ctx<'_>) -> Run<Ra>;
+
+/// What a walk over present page tables does with one table of PTEs.
+type LeafFn<'f> = &'f mut dyn FnMut(&Linux, &mut Ctx<'_>, Ea, u64, Ea) -> Kernel<()>;
+
+impl Linux {
+    /// vmalloc(): maps `bytes` of fresh frames and gives the address.
+    pub fn vmalloc(&self, cx: &mut Ctx<'_>, bytes: u64) -> Kernel<Ea> {
+        cx.call("vmalloc", |cx| {
+            self.work(cx, Func::Vmalloc)?;
+            if bytes == 0 {
+                return Ok(Err(Errno::Invalid));
+            }
+            let bytes = bytes.next_multiple_of(PAGE_SIZE);
+            let node = match self.alloc_vmap_area(cx, bytes + PAGE_SIZE)? {
+                Ok(node) => node,
+                Err(errno) => return Ok(Err(errno)),
+            };
+            self.vmalloc_area(cx, node)
+        })
+    }
+
+    /// The same at a recorded place: [start, end) with its guard page, of which `bytes` are mapped. Only
+    /// the frames and PTEs; a nested allocation for the array is a record of its own.
+    pub fn vmalloc_at(&self, cx: &mut Ctx<'_>, start: Ea, end: Ea, bytes: u64) -> Kernel<Ea> {
+        let fits = start.get().is_multiple_of(PAGE_SIZE)
+            && bytes > 0
+            && start
+                .get()
+                .checked_add(bytes)
+                .is_some_and(|last| last <= end.get())
+            && self.layout.is_vmalloc(start)
+            && end.get() <= self.layout.vmalloc_end;
+        if !fits {
+            return Ok(Err(Errno::Invalid));
+        }
+        cx.call("vmalloc", |cx| {
+            self.work(cx, Func::Vmalloc)?;
+            match self.insert_vmap_area(cx, start, end)? {
+                Ok(node) => self.map_frames(cx, node, None, bytes.div_ceil(PAGE_SIZE)),
+                Err(errno) => Ok(Err(errno)),
+            }
+        })
+    }
+
+    /// __vmalloc_area_node(): the page-pointer array, the frames, the mapping.
+    fn vmalloc_area(&self, cx: &mut Ctx<'_>, node: Ea) -> Kernel<Ea> {
+        cx.call("__vmalloc_area_node", |cx| {
+            self.work(cx, Func::VmallocArea)?;
+            let pages = self.area_pages(cx, node)?;
+            let nested = pages * 8 > PAGE_SIZE;
+            let array = if nested {
+                self.vmalloc(cx, pages * 8)?
+            } else {
+                self.kmalloc(cx, pages * 8)?
+            };
+            match array {
+                Ok(array) => {
+                    let flag = field(node, area::ARRAY_VMALLOCED);
+                    cx.store_u64(flag, u64::from(nested), "__vmalloc_area_node: array")?;
+                    cx.store_u64(field(node, area::PAGES), array.get(), "__vmalloc_area_node")?;
+                    self.map_frames(cx, node, Some(array), pages)
+                }
+                Err(errno) => {
+                    self.discard_area(cx, node)?;
+                    Ok(Err(errno))
+                }
+            }
+        })
+    }
+
+    /// Pages of an area without its guard page.
+    fn area_pages(&self, cx: &mut Ctx<'_>, node: Ea) -> Run<u64> {
+        let start = cx.load_u64(field(node, area::START), "get_vm_area_size")?;
+        let end = cx.load_u64(field(node, area::END), "get_vm_area_size")?;
+        Ok(((end - start) / PAGE_SIZE).saturating_sub(1))
+    }
+
+    /// Allocates the frames one by one into the array (if any) and maps them. On failure everything is
+    /// given back, as vfree would.
+    fn map_frames(&self, cx: &mut Ctx<'_>, node: Ea, array: Option<Ea>, pages: u64) -> Kernel<Ea> {
+        let start = Ea::new(cx.load_u64(field(node, area::START), "__vmalloc_area_node")?);
+        let mut spare = Vec::new();
+        if let Some(array) = array {
+            for i in 0..pages {
+                match self.alloc_page(cx)? {
+                    Ok(frame) => {
+                        cx.store_u64(array + i * 8, frame.get(), "__vmalloc_area_node: page")?;
+                        cx.store_u64(field(node, area::NR_PAGES), i + 1, "__vmalloc_area_node")?;
+                    }
+                    Err(errno) => {
+                        self.discard_area(cx, node)?;
+                        return Ok(Err(errno));
+                    }
+                }
+            }
+        } else {
+            for _ in 0..pages {
+                match self.alloc_page(cx)? {
+                    Ok(frame) => spare.push(frame),
+                    Err(errno) => {
+                        for frame in spare {
+                            self.free_page(cx, frame)?;
+                        }
+                        self.discard_area(cx, node)?;
+                        return Ok(Err(errno));
+                    }
+                }
+            }
+        }
+        let mut i = 0;
+        let mapped = self.map_vm_area(cx, start, start + pages * PAGE_SIZE, &mut |_, cx| {
+            let frame = match array {
+                Some(array) => Ra::new(cx.load_u64(array + i * 8, "vmap: page")?),
+                None => spare[i as usize],
+            };
+            i += 1;
+            Ok(frame)
+        })?;
+        if let Err(errno) = mapped {
+            for frame in &spare[(i as usize).min(spare.len())..] {
+                self.free_page(cx, *frame)?;
+            }
+            self.take_area(cx, start)?;
+            self.release_area(cx, node, start)?;
+            return Ok(Err(errno));
+        }
+        count(&self.counters.vmalloc);
+        Ok(Ok(start))
+    }
+
+    /// Gives an area back that never got its PTEs.
+    fn discard_area(&self, cx: &mut Ctx<'_>, node: Ea) -> Run<()> {
+        let start = Ea::new(cx.load_u64(field(node, area::START), "__vunmap")?);
+        self.take_area(cx, start)?;
+        self.release_area(cx, node, start)
+    }
+
+    /// vfree(): false if no area starts there (the kernel warns: "Trying to vfree() nonexistent vm area").
+    pub fn vfree(&self, cx: &mut Ctx<'_>, start: Ea) -> Run<bool> {
+        cx.call("__vunmap", |cx| {
+            self.work(cx, Func::Vunmap)?;
+            let Some(node) = self.take_area(cx, start)? else {
+                return Ok(false);
+            };
+            self.release_area(cx, node, start)?;
+            count(&self.counters.vfree);
+            Ok(true)
+        })
+    }
+
+    /// remove_vm_area() and the freeing that follows it.
+    fn release_area(&self, cx: &mut Ctx<'_>, node: Ea, start: Ea) -> Run<()> {
+        let step = "__vunmap";
+        let end = Ea::new(cx.load_u64(field(node, area::END), step)?);
+        let array = Ea::new(cx.load_u64(field(node, area::PAGES), step)?);
+        let pages = cx.load_u64(field(node, area::NR_PAGES), step)?;
+        let nested = cx.load_u64(field(node, area::ARRAY_VMALLOCED), step)? != 0;
+        let array_bytes = self.area_pages(cx, node)? * 8;
+        let unlisted = self.remove_vm_area(cx, node, start, end, array == Ea::new(0))?;
+        for frame in unlisted {
+            self.free_page(cx, frame)?;
+        }
+        for i in 0..pages {
+            let frame = Ra::new(cx.load_u64(array + i * 8, "__vunmap: page")?);
+            self.free_page(cx, frame)?;
+        }
+        if nested {
+            self.vfree(cx, array)?;
+        } else if array != Ea::new(0) {
+            self.kfree(cx, array, array_bytes)?;
+        }
+        Ok(())
+    }
+
+    /// remove_vm_area(): the PTEs of the whole area, guard page included, then the address range. Gives
+    /// the frames that the PTEs held if no array names them.
+    fn remove_vm_area(
+        &self,
+        cx: &mut Ctx<'_>,
+        node: Ea,
+        start: Ea,
+        end: Ea,
+        collect: bool,
+    ) -> Run<Vec<Ra>> {
+        cx.call("remove_vm_area", |cx| {
+            self.work(cx, Func::RemoveVmArea)?;
+            let mut frames = Vec::new();
+            let bits = self.layout.pte;
+            let mut unmap = |linux: &Linux, cx: &mut Ctx<'_>, ptep: Ea, n: u64, ea: Ea| {
+                for i in 0..n {
+                    linux.work(cx, Func::VunmapPteRange)?;
+                    let old = linux.pte_clear(cx, ea + i * PAGE_SIZE, ptep + i * 8)?;
+                    if collect && old & bits.present != 0 {
+                        frames.push(bits.frame(old));
+                    }
+                }
+                Ok(Ok(()))
+            };
+            match self.policy.vmalloc_walk() {
+                // The error is discarded, as in the patch: missing tables are allocated to be cleared.
+                VmallocWalk::ApplyBatch => {
+                    let _ = self.apply_to_page_range_batch(cx, start, end, &mut unmap)?;
+                }
+                walk => {
+                    self.work(cx, Func::VunmapPageRange)?;
+                    let lazy = walk == VmallocWalk::OpenCodedLazy;
+                    let root = global::SWAPPER_PG_DIR;
+                    let _ = self.walk_present(cx, PGD_LEVEL, root, start, end, lazy, &mut unmap)?;
+                }
+            }
+            self.free_area_lazily(cx, node)?;
+            Ok(frames)
+        })
+    }
+
+    /// Open-coded loops over the tables that exist (vunmap_page_range).
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one walk step: where, what range, what to do"
+    )]
+    fn walk_present(
+        &self,
+        cx: &mut Ctx<'_>,
+        level: usize,
+        table: Ea,
+        start: Ea,
+        end: Ea,
+        lazy: bool,
+        f: LeafFn<'_>,
+    ) -> Kernel<()> {
+        let mut ea = start;
+        while ea < end {
+            let next = self.addr_end(ea, end, level);
+            let below = cx.load_u64(self.entry(table, ea, level), "vunmap_page_range: table")?;
+            if below != 0 {
+                let below = Ea::new(below);
+                let result = if level == 1 {
+                    self.leaf_section(cx, below, ea, next, lazy, f)?
+                } else {
+                    self.walk_present(cx, level - 1, below, ea, next, lazy, f)?
+                };
+                if result.is_err() {
+                    return Ok(result);
+                }
+            }
+            ea = next;
+        }
+        Ok(Ok(()))
+    }
+
+    /// One PTE table of an open-coded loop, in a lazy section if the kernel has one there.
+    fn leaf_section(
+        &self,
+        cx: &mut Ctx<'_>,
+        table: Ea,
+        start: Ea,
+        end: Ea,
+        lazy: bool,
+        f: LeafFn<'_>,
+    ) -> Kernel<()> {
+        if lazy {
+            self.lazy_mmu_enter(cx)?;
+        }
+        let n = (end.get() - start.get()) / PAGE_SIZE;
+        let result = f(self, cx, self.entry(table, start, 0), n, start)?;
+        if lazy {
+            self.lazy_mmu_leave(cx)?;
+        }
+        Ok(result)
+    }
+
+    /// map_vm_area(): sets the PTEs of [start, end) to the frames that `next` gives.
+    pub(crate) fn map_vm_area(
+        &self,
+        cx: &mut Ctx<'_>,
+        start: Ea,
+        end: Ea,
+        next: NextFrame<'_>,
+    ) -> Kernel<()> {
+        cx.call("map_vm_area", |cx| {
+            self.work(cx, Func::MapVmArea)?;
+            let mut set = |linux: &Linux, cx: &mut Ctx<'_>, ptep: Ea, n: u64, _ea: Ea| {
+                for i in 0..n {
+                    linux.work(cx, Func::VmapPteRange)?;
+                    let ptep = ptep + i * 8;
+                    if cx.load_u64(ptep, "vmap_pte_range: pte_none")? != 0 {
+                        return Ok(Err(Errno::Busy));
+                    }
+                    let frame = next(linux, cx)?;
+                    linux.set_pte_at(cx, ptep, linux.layout.pte.kernel_pte(frame))?;
+                }
+                Ok(Ok(()))
+            };
+            match self.policy.vmalloc_walk() {
+                VmallocWalk::ApplyBatch => self.apply_to_page_range_batch(cx, start, end, &mut set),
+                walk => {
+                    self.work(cx, Func::VmapPageRange)?;
+                    let lazy = walk == VmallocWalk::OpenCodedLazy;
+                    let root = global::SWAPPER_PG_DIR;
+                    self.walk_allocating(cx, PGD_LEVEL, root, start, end, lazy, &mut set)
+                }
+            }
+        })
+    }
+
+    /// Open-coded loops that allocate missing tables (vmap_page_range_noflush). Lower-level errors become
+    /// -ENOMEM on the way up.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one walk step: where, what range, what to do"
+    )]
+    fn walk_allocating(
+        &self,
+        cx: &mut Ctx<'_>,
+        level: usize,
+        table: Ea,
+        start: Ea,
+        end: Ea,
+        lazy: bool,
+        f: LeafFn<'_>,
+    ) -> Kernel<()> {
+        let mut ea = start;
+        while ea < end {
+            let next = self.addr_end(ea, end, level);
+            let below = match self.table_alloc(cx, self.entry(table, ea, level))? {
+                Ok(below) => below,
+                Err(_) => return Ok(Err(Errno::NoMemory)),
+            };
+            let result = if level == 1 {
+                self.leaf_section(cx, below, ea, next, lazy, f)?
+            } else {
+                self.walk_allocating(cx, level - 1, below, ea, next, lazy, f)?
+            };
+            if result.is_err() {
+                return Ok(Err(Errno::NoMemory));
+            }
+            ea = next;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Touches an address: one store or load by the running task.
+    pub fn touch(&self, cx: &mut Ctx<'_>, ea: Ea, store: bool) -> Run<()> {
+        self.work(cx, Func::Touch)?;
+        if store {
+            cx.store_u8(ea, 1, "touch")
+        } else {
+            cx.load_u8(ea, "touch").map(|_| ())
+        }
+    }
+}

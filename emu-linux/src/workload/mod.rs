@@ -1,0 +1,92 @@
+//! What is run: built-in scenarios and replayed captures.
+//!
+//! Owns the list of scenarios. Each workload is guest code: tasks that call the modelled kernel.
+
+mod replay;
+mod swap;
+mod vmalloc_pairs;
+mod vmalloc_random;
+
+pub(crate) use replay::Replayer;
+
+use crate::config::RunConfig;
+use crate::kernel::Linux;
+use emu_core::{Ctx, Run};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A built-in scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ScenarioInfo {
+    /// Name, as typed.
+    pub name: &'static str,
+    /// What it runs.
+    pub about: &'static str,
+}
+
+/// Progress that guest code reports and the caller of the run reads.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    done: AtomicU64,
+}
+
+impl Meter {
+    pub(crate) fn step(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn done(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+}
+
+/// Starts a scenario's first tasks; runs in CPU 0's boot context.
+pub(crate) type Start =
+    fn(linux: &Arc<Linux>, cx: &mut Ctx<'_>, config: &RunConfig, meter: &Arc<Meter>) -> Run<()>;
+
+pub(crate) struct Scenario {
+    pub info: ScenarioInfo,
+    pub start: Start,
+    /// Operations that it counts on its meter, if it knows.
+    pub operations: fn(&RunConfig) -> u64,
+}
+
+const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        info: ScenarioInfo {
+            name: "swapon-swapoff",
+            about: "swapon and swapoff of 1572860 KiB, as in the report of March 2011: a swap map of \
+                    96 vmalloc pages is mapped, touched, and unmapped again.",
+        },
+        start: swap::start,
+        operations: |_| 2,
+    },
+    Scenario {
+        info: ScenarioInfo {
+            name: "vmalloc-pairs",
+            about: "One task: vmalloc of 8 pages, a store to each, vfree, over and over \
+                    (--operations pairs, default 10000).",
+        },
+        start: vmalloc_pairs::start,
+        operations: vmalloc_pairs::operations,
+    },
+    Scenario {
+        info: ScenarioInfo {
+            name: "vmalloc-random",
+            about: "Six tasks: vmalloc of 1 to 300 pages, stores to some of them, vfree, at random \
+                    (--operations in all, default 3000). With --schedule random they are preempted \
+                    and moved at any step.",
+        },
+        start: vmalloc_random::start,
+        operations: vmalloc_random::operations,
+    },
+];
+
+/// All built-in scenarios.
+pub fn scenarios() -> Vec<ScenarioInfo> {
+    SCENARIOS.iter().map(|scenario| scenario.info).collect()
+}
+
+pub(crate) fn scenario(name: &str) -> Option<&'static Scenario> {
+    SCENARIOS.iter().find(|scenario| scenario.info.name == name)
+}

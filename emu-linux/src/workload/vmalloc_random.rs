@@ -1,0 +1,77 @@
+//! `vmalloc-random`: six tasks map, touch and free areas of random sizes.
+
+use super::Meter;
+use crate::config::RunConfig;
+use crate::kernel::Linux;
+use crate::layout::PAGE_SIZE;
+use crate::task::TaskSpec;
+use emu_core::{CpuId, Ctx, Run};
+use emu_mmu::Ea;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
+
+/// Tasks that run at once.
+const TASKS: u64 = 6;
+/// Areas that a task keeps at most.
+const KEPT_MAX: usize = 8;
+/// Pages of the largest area.
+const PAGES_MAX: u64 = 300;
+
+/// Operations of all tasks together.
+pub(super) fn operations(config: &RunConfig) -> u64 {
+    config.operations.unwrap_or(3_000)
+}
+
+pub(super) fn start(
+    linux: &Arc<Linux>,
+    cx: &mut Ctx<'_>,
+    config: &RunConfig,
+    meter: &Arc<Meter>,
+) -> Run<()> {
+    let all = operations(config);
+    for i in 0..TASKS {
+        let mine = all / TASKS + u64::from(i < all % TASKS);
+        let mut rng = ChaCha8Rng::seed_from_u64(config.seed.wrapping_mul(TASKS).wrapping_add(i));
+        let meter = meter.clone();
+        let cpu = CpuId((i % u64::from(linux.cpus)) as u16);
+        let task = TaskSpec {
+            comm: format!("vmalloc/{i}"),
+            pid: None,
+            stack: None,
+            cpus_allowed: linux.allowed(cpu),
+            cpu,
+            body: Box::new(move |linux, cx| {
+                let mut kept = Vec::new();
+                for _ in 0..mine {
+                    one(linux, cx, &mut rng, &mut kept)?;
+                    meter.step();
+                }
+                for area in kept {
+                    linux.vfree(cx, area)?;
+                }
+                Ok(())
+            }),
+        };
+        let _ = linux.spawn_task(cx, task)?;
+    }
+    Ok(())
+}
+
+/// One operation: free a kept area, or make one and touch a random part of it.
+fn one(linux: &Linux, cx: &mut Ctx<'_>, rng: &mut ChaCha8Rng, kept: &mut Vec<Ea>) -> Run<()> {
+    if kept.len() == KEPT_MAX || (!kept.is_empty() && rng.random_bool(0.4)) {
+        let area = kept.swap_remove(rng.random_range(0..kept.len()));
+        return linux.vfree(cx, area).map(|_| ());
+    }
+    let pages = rng.random_range(1..=PAGES_MAX);
+    if let Ok(area) = linux.vmalloc(cx, pages * PAGE_SIZE)? {
+        for page in 0..pages {
+            if rng.random_bool(0.7) {
+                linux.touch(cx, area + page * PAGE_SIZE, true)?;
+            }
+        }
+        kept.push(area);
+    }
+    Ok(())
+}
