@@ -1,0 +1,340 @@
+//! What was typed: the flags, their values and their help.
+//!
+//! Owns the syntax. Names that only the library knows (scenarios, policies) are [`plan`](crate::plan)'s.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use emu_linux::{KernelVersion, ScheduleChoice};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+const ABOUT: &str = "Emulates the 64-bit PowerPC hash MMU and the Linux code that drives it";
+
+const EXAMPLES: &str = "\
+Examples:
+  emu policy list                                 the policies and where each is from
+  emu run swapon-swapoff --policy mmotm           one run of a built-in scenario
+  emu run capture.txt.gz --policy mmotm --json    the same for a capture of a real kernel
+  emu compare swapon-swapoff                      every policy on the same work
+  emu trace recipe                                how to make a capture
+
+Exit status: 0, 1 if `run` found a broken invariant, 2 for any error.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "emu", version, about = ABOUT, after_help = EXAMPLES)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run a scenario or a capture under one policy and report what happened
+    Run(RunArgs),
+    /// Run a scenario or a capture under several policies, side by side
+    Compare(CompareArgs),
+    /// The lazy-MMU policies there are
+    #[command(subcommand)]
+    Policy(PolicyVerb),
+    /// Captures of real kernels
+    #[command(subcommand)]
+    Trace(TraceVerb),
+}
+
+/// `emu run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Name of a scenario, or a file of ftrace text, plain or gzip
+    #[arg(value_name = "SCENARIO|FTRACE.txt[.gz]")]
+    pub source: OsString,
+    /// Policy of the lazy MMU mode (required; `emu policy list` names them)
+    #[arg(long, value_name = "P")]
+    pub policy: Option<String>,
+    /// The machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Write the kernel log there; `-` prints it before the report
+    #[arg(long, value_name = "FILE|-")]
+    pub kernel_log: Option<PathBuf>,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `emu compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Name of a scenario, or a file of ftrace text, plain or gzip
+    #[arg(value_name = "SCENARIO|FTRACE.txt[.gz]")]
+    pub source: OsString,
+    /// Policies to compare, with commas between them, or `all`
+    #[arg(
+        long,
+        value_name = "A,B,...|all",
+        value_delimiter = ',',
+        default_value = "all"
+    )]
+    pub policies: Vec<String>,
+    /// The machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// What is emulated and how choices are made; common to `run` and `compare`.
+#[derive(Debug, Args)]
+pub struct MachineArgs {
+    /// Kernel whose layout and behaviour is modelled [default: 2.6.38 for a scenario, 6.1 for a
+    /// capture]
+    #[arg(long, value_name = "VERSION", value_parser = kernel_parser())]
+    pub kernel: Option<KernelVersion>,
+    /// Base page size
+    #[arg(long, value_name = "SIZE", default_value = "4k", value_parser = ["4k"])]
+    pub pages: String,
+    /// Who writes the hash table: `native` is the kernel itself
+    #[arg(long, value_name = "WRITER", default_value = "native", value_parser = ["native"])]
+    pub backend: String,
+    /// Size of the hash table: log2 of its number of 128-byte groups, 11 to 28 [default: the
+    /// kernel's rule for the memory size]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(11..=28))]
+    pub htab_bits: Option<u8>,
+    /// Number of CPUs, 1 to 64 [default: the source's own]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub cpus: Option<u16>,
+    /// Seed of every random choice, a 64-bit number
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// Pages of the swap map touched [default: the scenario's own]
+    #[arg(long, value_name = "N")]
+    pub touch: Option<u64>,
+    /// Operations of a scenario that repeats [default: the scenario's own]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub operations: Option<u64>,
+    /// Bind each task to its CPU [default: tasks may migrate]
+    #[arg(long)]
+    pub pin: bool,
+    /// Let the N-th allocation of a kernel page table fail, counted from 1 [default: none fails]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub fail_alloc: Option<u64>,
+    /// Who chooses where the model is free: the CPU clocks, a random number generator with the seed,
+    /// or a schedule as printed by an earlier run
+    #[arg(long, value_name = "clocked|random|STRING", default_value = "clocked")]
+    #[arg(value_parser = schedule)]
+    pub schedule: ScheduleChoice,
+    /// Do not check the invariants [default: they are checked]
+    #[arg(long)]
+    pub no_check: bool,
+}
+
+/// Where the report goes and in which form.
+#[derive(Debug, Args)]
+pub struct OutputArgs {
+    /// Print JSON for programs [default: text for people]
+    #[arg(long)]
+    pub json: bool,
+    /// Write the report there, all of it or nothing [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `emu policy`.
+#[derive(Debug, Subcommand)]
+pub enum PolicyVerb {
+    /// List the policies
+    List {
+        /// Print JSON for programs [default: text for people]
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what one policy does and where it is from
+    Show {
+        /// Name of the policy
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+/// `emu trace`.
+#[derive(Debug, Subcommand)]
+pub enum TraceVerb {
+    /// Say what a capture holds, what it lacks and what it counted
+    Info {
+        /// The capture: ftrace text, plain or gzip
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Print JSON for programs [default: text for people]
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the shell commands that make a capture, and why
+    Recipe,
+}
+
+/// Reads a command line, the program's name first.
+///
+/// # Errors
+/// Also for `--help` and `--version`, which clap hands back as text to print.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<CommandLine, clap::Error> {
+    let mut words: Vec<OsString> = words.into_iter().collect();
+    if words.len() == 1 {
+        // Somebody who typed nothing asks what there is: that is no error.
+        words.push("--help".into());
+    }
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(words)?;
+    CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// The definition, with the library's scenarios in the help of the verbs that take one.
+fn command() -> Command {
+    let mut scenarios = "Scenarios:".to_owned();
+    for scenario in emu_linux::scenarios() {
+        scenarios.push_str(&format!("\n  {}: {}", scenario.name, scenario.about));
+    }
+    CommandLine::command()
+        .mut_subcommand("run", |verb| verb.after_help(scenarios.clone()))
+        .mut_subcommand("compare", |verb| verb.after_help(scenarios.clone()))
+}
+
+fn kernel_parser() -> impl TypedValueParser<Value = KernelVersion> {
+    PossibleValuesParser::new(KernelVersion::ALL.map(KernelVersion::name)).try_map(|typed| {
+        KernelVersion::ALL
+            .into_iter()
+            .find(|kernel| kernel.name() == typed)
+            .ok_or("no such kernel")
+    })
+}
+
+fn schedule(typed: &str) -> Result<ScheduleChoice, String> {
+    match typed {
+        "clocked" => Ok(ScheduleChoice::Clocked),
+        "random" => Ok(ScheduleChoice::Random),
+        _ => typed
+            .parse()
+            .map(ScheduleChoice::Replay)
+            .map_err(|refused| {
+                let nearest = emu_linux::nearest(typed, ["clocked", "random"]);
+                let hint = nearest
+                    .map(|name| format!(", did you mean `{name}`?"))
+                    .unwrap_or_default();
+                format!("neither `clocked` nor `random`{hint}, and {refused}")
+            }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(line: &str) -> Result<CommandLine, clap::Error> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn clap_finds_no_fault_in_the_definition() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_reaches_its_field() {
+        let line = "emu run s --policy p --kernel 6.1 --pages 4k --backend native --htab-bits 12 \
+                    --cpus 3 --seed 9 --touch 7 --operations 5 --pin --kernel-log k --json --fail-alloc 2 \
+                    --schedule emu1:3.1 --no-check -o out";
+        let Verb::Run(run) = typed(line).unwrap().verb else {
+            panic!("not run")
+        };
+        let machine = run.machine;
+        assert_eq!((run.source, run.policy), ("s".into(), Some("p".into())));
+        assert_eq!(machine.kernel, Some(KernelVersion::V6_1));
+        assert_eq!((machine.htab_bits, machine.cpus), (Some(12), Some(3)));
+        assert_eq!(
+            (machine.seed, machine.touch, machine.fail_alloc),
+            (9, Some(7), Some(2))
+        );
+        assert_eq!(machine.operations, Some(5));
+        assert!(machine.pin && machine.no_check && run.output.json);
+        assert_eq!(
+            machine.schedule,
+            ScheduleChoice::Replay("emu1:3.1".parse().unwrap())
+        );
+        assert_eq!(run.kernel_log, Some("k".into()));
+        assert_eq!(run.output.output, Some("out".into()));
+    }
+
+    #[test]
+    fn policies_are_split_at_commas() {
+        let Verb::Compare(compare) = typed("emu compare s --policies a,b").unwrap().verb else {
+            panic!("not compare")
+        };
+        assert_eq!(compare.policies, ["a", "b"]);
+    }
+
+    #[test]
+    fn refusals_name_the_value_and_what_would_be_right() {
+        for (line, words) in [
+            ("emu run s --pages 64k", ["64k", "4k"]),
+            ("emu run s --backend lpar", ["lpar", "native"]),
+            ("emu run s --kernel 2.6.39", ["2.6.39", "2.6.38"]),
+            ("emu run s --cpus 65", ["65", "1..=64"]),
+            ("emu run s --htab-bits 10", ["10", "11..=28"]),
+            (
+                "emu run s --schedule randm",
+                ["randm", "did you mean `random`"],
+            ),
+            ("emu run s --schedule emu1:?", ["`?`", "base 36"]),
+            ("emu rum s", ["rum", "'run'"]),
+        ] {
+            let text = typed(line).unwrap_err().to_string();
+            assert!(
+                words.iter().all(|word| text.contains(word)),
+                "{line}: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_examples_name_what_there_is() {
+        for line in EXAMPLES.lines().filter(|line| line.starts_with("  emu ")) {
+            let line = line.trim_start().split("  ").next().unwrap();
+            typed(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let words: Vec<&str> = line.split(' ').collect();
+            if ["run", "compare"].contains(&words[1]) && !words[2].contains('.') {
+                assert!(
+                    emu_linux::scenarios()
+                        .iter()
+                        .any(|scenario| scenario.name == words[2])
+                );
+            }
+            if let Some(at) = words.iter().position(|word| *word == "--policy") {
+                assert!(
+                    emu_linux::policies()
+                        .iter()
+                        .any(|policy| policy.name == words[at + 1])
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_help_of_run_names_the_scenarios() {
+        let help = typed("emu run --help").unwrap_err().to_string();
+        assert!(
+            emu_linux::scenarios()
+                .iter()
+                .all(|scenario| help.contains(scenario.name))
+        );
+    }
+
+    #[test]
+    fn nothing_typed_is_answered_with_help() {
+        let help = typed("emu").unwrap_err();
+        assert!(!help.use_stderr());
+        assert!(help.to_string().starts_with("Emulates") && help.to_string().contains("Examples:"));
+    }
+}

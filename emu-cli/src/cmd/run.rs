@@ -1,0 +1,41 @@
+//! `emu run`: one source under one policy.
+
+use super::EXIT_VIOLATION;
+use crate::args::RunArgs;
+use crate::output::{Delivered, Place, deliver};
+use crate::plan::RunPlan;
+use crate::progress::Bar;
+use crate::report::{json, layout, text};
+use anyhow::Result;
+
+/// Runs and reports; the exit code.
+pub fn run(args: RunArgs) -> Result<u8> {
+    let plan = RunPlan::new(args)?;
+    let mut bar = Bar::new(plan.config.policy.clone());
+    let ran = emu_linux::run(&plan.source, &plan.config, &mut |progress| {
+        bar.update(progress)
+    });
+    // Cleared before anything is printed, an error too.
+    drop(bar);
+    let report = ran?;
+    let told = if plan.output.json {
+        json::pretty(&report)?
+    } else {
+        text::run(&report, plan.config.check)
+    };
+    let mut outputs = Vec::new();
+    let mut log = layout::printable(&report.kernel_log.join("\n"));
+    if let Some(place) = &plan.kernel_log {
+        if !log.is_empty() {
+            log.push('\n');
+            if (place, &plan.output.place) == (&Place::Stdout, &Place::Stdout) {
+                log.push('\n');
+            }
+        }
+        outputs.push((place, log.as_str()));
+    }
+    outputs.push((&plan.output.place, told.as_str()));
+    let delivered = deliver(&outputs)?;
+    let violated = report.found_violation() && delivered == Delivered::Whole;
+    Ok(if violated { EXIT_VIOLATION } else { 0 })
+}

@@ -1,0 +1,13 @@
+//! Reports as people and programs read them.
+//!
+//! Owns wording and layout. It computes nothing that the library has not counted.
+
+pub mod capture;
+pub mod comparison;
+pub mod json;
+pub mod layout;
+pub mod text;
+pub mod verdict;
+
+#[cfg(test)]
+pub mod sample;

@@ -1,0 +1,278 @@
+//! What `run`, `compare` and `trace info` report: exit codes, the JSON, the same bytes each time.
+
+use super::{emu, policy_that, printed, scenario};
+use predicates::str::contains;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Of a scenario; a capture adds `trace` and, with insert records, `groups`.
+const RUN_KEYS: [&str; 17] = [
+    "schema",
+    "scenario",
+    "policy",
+    "kernel",
+    "pages",
+    "backend",
+    "machine",
+    "htab_bits",
+    "cpus",
+    "seed",
+    "schedule",
+    "counters",
+    "segments",
+    "reports",
+    "reports_suppressed",
+    "violations",
+    "cycles",
+];
+
+const COUNTER_KEYS: [&str; 21] = [
+    "vmalloc",
+    "vfree",
+    "ptes_set",
+    "ptes_cleared",
+    "hash_faults",
+    "hpte_inserts",
+    "hpte_evictions",
+    "hpte_invalidations",
+    "need_flush",
+    "batch_flushes",
+    "batch_sizes",
+    "batched_entries",
+    "single_flushes",
+    "tlbie",
+    "tlbiel",
+    "hcalls",
+    "flushes_repeated",
+    "context_switches",
+    "preemptions",
+    "migrations",
+    "preempt_off_cycles_max",
+];
+
+fn keys(value: &Value) -> BTreeSet<&str> {
+    value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
+}
+
+fn set(names: &[&'static str]) -> BTreeSet<&'static str> {
+    names
+        .iter()
+        .copied()
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+fn json(words: &[&str]) -> (i32, Value) {
+    let (code, text) = printed(words);
+    (code, serde_json::from_str(&text).unwrap())
+}
+
+fn run_json(policy: &str) -> (i32, Value) {
+    json(&["run", scenario(), "--policy", policy, "--json"])
+}
+
+fn sum<'a>(values: impl IntoIterator<Item = &'a Value>) -> u64 {
+    values
+        .into_iter()
+        .map(|value| value.as_u64().unwrap())
+        .sum()
+}
+
+#[test]
+fn a_violation_is_exit_code_one() {
+    for (breaks, code) in [(false, 0), (true, 1)] {
+        let words = ["run", scenario(), "--policy", policy_that(breaks)];
+        emu(&words).assert().code(code).stdout(contains(words[3]));
+        // Nothing is found where nothing is looked for.
+        emu(&words)
+            .arg("--no-check")
+            .assert()
+            .code(0)
+            .stdout(contains("not checked"));
+    }
+}
+
+#[test]
+fn a_run_has_exactly_the_keys_of_its_schema() {
+    let (code, run) = run_json(policy_that(true));
+    assert_eq!(code, 1);
+    assert_eq!(keys(&run), set(&RUN_KEYS));
+    assert_eq!(run["schema"], "ppc-mmu-emu/run/1");
+    assert_eq!(keys(&run["counters"]), set(&COUNTER_KEYS));
+    assert_eq!(keys(&run["cycles"]), set(&["total", "per_cpu", "stack"]));
+    let violation = &run["violations"][0];
+    assert_eq!(keys(violation), set(&["kind", "count", "first"]));
+    let first = ["message", "cpu", "cycle", "comm", "pid", "history"];
+    assert_eq!(keys(&violation["first"]), set(&first));
+    for report in run["reports"].as_array().unwrap() {
+        assert_eq!(
+            keys(report),
+            set(&["comm", "pid", "message", "caller", "chain"])
+        );
+    }
+    for segment in run["segments"].as_array().unwrap() {
+        let expected: BTreeSet<&str> = set(&COUNTER_KEYS)
+            .union(&set(&["name", "batches"]))
+            .copied()
+            .collect();
+        assert_eq!(keys(segment), expected);
+    }
+}
+
+#[test]
+fn cycles_add_up() {
+    let (_, run) = run_json(policy_that(false));
+    let cycles = &run["cycles"];
+    let total = cycles["total"].as_u64().unwrap();
+    assert!(total > 0);
+    assert_eq!(sum(cycles["per_cpu"].as_array().unwrap()), total);
+    assert_eq!(sum(cycles["stack"].as_object().unwrap().values()), total);
+    assert_eq!(
+        cycles["per_cpu"].as_array().unwrap().len() as u64,
+        run["cpus"].as_u64().unwrap()
+    );
+}
+
+#[test]
+fn the_same_command_prints_the_same_bytes() {
+    let policy = policy_that(true);
+    for more in [
+        &[][..],
+        &["--json"],
+        &["--schedule", "random", "--seed", "7"],
+    ] {
+        let words = [&["run", scenario(), "--policy", policy], more].concat();
+        assert_eq!(printed(&words), printed(&words), "{words:?}");
+    }
+    assert_eq!(
+        printed(&["compare", scenario()]),
+        printed(&["compare", scenario()])
+    );
+}
+
+#[test]
+fn a_comparison_holds_one_run_for_each_policy_in_order() {
+    let (code, all) = json(&["compare", scenario(), "--json"]);
+    assert_eq!(code, 0);
+    assert_eq!(keys(&all), set(&["schema", "scenario", "runs"]));
+    assert_eq!(all["schema"], "ppc-mmu-emu/compare/1");
+    let named = |report: &Value| -> Vec<String> {
+        let runs = report["runs"].as_array().unwrap().iter();
+        runs.map(|run| run["policy"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let expected: Vec<&str> = emu_linux::policies()
+        .iter()
+        .map(|policy| policy.name)
+        .collect();
+    assert_eq!(named(&all), expected);
+    let (breaking, clean) = (policy_that(true), policy_that(false));
+    let list = format!("{breaking},{clean}");
+    let (code, two) = json(&["compare", scenario(), "--policies", &list, "--json"]);
+    assert_eq!(
+        (code, named(&two)),
+        (0, vec![breaking.to_owned(), clean.to_owned()])
+    );
+    assert_eq!(two["runs"][0], run_json(breaking).1);
+}
+
+#[test]
+fn a_comparison_has_a_row_and_a_paragraph_for_each_policy() {
+    let (code, text) = printed(&["compare", scenario()]);
+    assert_eq!(code, 0);
+    for policy in emu_linux::policies() {
+        assert!(
+            text.lines()
+                .any(|line| line.starts_with(&format!("{} ", policy.name))),
+            "{text}"
+        );
+        assert!(text.contains(&format!("\n{}: ", policy.name)), "{text}");
+    }
+}
+
+#[test]
+fn flags_change_the_run() {
+    let policy = policy_that(false);
+    let words = ["run", scenario(), "--policy", policy, "--json"];
+    let run = json(
+        &[
+            &words[..],
+            &["--cpus", "3", "--seed", "9", "--htab-bits", "12"],
+        ]
+        .concat(),
+    )
+    .1;
+    assert_eq!(
+        (&run["cpus"], &run["seed"], &run["htab_bits"]),
+        (&3.into(), &9.into(), &12.into())
+    );
+    let newer = json(&[&words[..], &["--kernel", "6.1"]].concat()).1;
+    assert_eq!(newer["kernel"], "6.1");
+}
+
+#[test]
+fn a_capture_is_described_in_text_and_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("capture.txt");
+    let capture = "# tracer: nop\n#\n\
+        swapon-7  [000] .....  1.000001: vfree: (vfree+0x0/0x10) addr=0xc0003d0000010000\n\
+        swapon-7  [000] .....  1.000002: strange: x=1\n";
+    std::fs::write(&file, capture).unwrap();
+    let path = file.to_str().unwrap();
+    let (code, info) = json(&["trace", "info", path, "--json"]);
+    assert_eq!((code, &info["records"]), (0, &1.into()));
+    assert_eq!(info["schema"], "ppc-mmu-emu/trace/1");
+    assert_eq!(info["unknown_events"]["strange"], 1);
+    emu(&["trace", "info", path])
+        .assert()
+        .code(0)
+        .stdout(contains("swapon/7"));
+}
+
+#[test]
+fn a_printed_schedule_replays_the_run() {
+    let words = [
+        "run",
+        scenario(),
+        "--policy",
+        policy_that(true),
+        "--json",
+        "--seed",
+        "3",
+    ];
+    let random = json(&[&words[..], &["--schedule", "random"]].concat()).1;
+    let schedule = random["schedule"].as_str().unwrap();
+    assert!(
+        schedule.len() > "emu1:".len(),
+        "nothing departed from the clocks: {schedule}"
+    );
+    assert_eq!(
+        json(&[&words[..], &["--schedule", schedule]].concat()).1,
+        random
+    );
+}
+
+#[test]
+fn a_replay_adds_what_its_capture_says() {
+    let captures = concat!(env!("CARGO_MANIFEST_DIR"), "/../traces/captures");
+    let file = format!("{captures}/mix-powernv-4k-mmotm.txt.gz");
+    let (code, run) = json(&["run", &file, "--policy", "mmotm", "--json"]);
+    assert_eq!(
+        (code, &run["scenario"]),
+        (1, &"mix-powernv-4k-mmotm.txt.gz".into())
+    );
+    let expected: BTreeSet<&str> = set(&RUN_KEYS)
+        .union(&set(&["trace", "groups"]))
+        .copied()
+        .collect();
+    assert_eq!(keys(&run), expected);
+    assert_eq!(keys(&run["groups"]), set(&["matched", "mismatched"]));
+    // As recorded: 6372 pages hashed, and each queued and flushed.
+    assert_eq!(run["trace"]["recorded"]["need_flush"], 6372);
+    assert_eq!(run["counters"]["need_flush"], 6372);
+}
