@@ -163,6 +163,7 @@ impl Engine {
                 Outcome::Ended(Ok(ContextEnd::Halt)) => return Ok(self.end(false)),
                 Outcome::Ended(Err(Exception::Stop)) => return Ok(self.end(true)),
                 Outcome::Ended(Err(exception)) => {
+                    self.machine.request_stop();
                     return Err(EngineError::Guest {
                         cpu: CpuId(index as u16),
                         exception,
@@ -283,6 +284,12 @@ impl Engine {
             self.contexts[id.index()] = Some(context);
         }
         Ok(())
+    }
+
+    /// State of the CPUs as they stand, every clock brought to the last one: for after a run that ended
+    /// with an error.
+    pub fn snapshot(&mut self) -> RunEnd {
+        self.end(true)
     }
 
     /// Lets every clock stand where the last one stands, so that the machine ends at one moment.

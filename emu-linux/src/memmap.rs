@@ -54,6 +54,8 @@ pub mod global {
     pub const NR_TASKS: Ea = kernel(BASE + 0x2300);
     /// system_state: 1 when RUNNING.
     pub const SYSTEM_STATE: Ea = kernel(BASE + 0x2308);
+    /// Number of CPUs that have an idle task.
+    pub const NR_ONLINE: Ea = kernel(BASE + 0x2330);
     /// Next pid.
     pub const NEXT_PID: Ea = kernel(BASE + 0x2310);
     /// Address of the next stack never used.

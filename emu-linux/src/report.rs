@@ -244,6 +244,9 @@ pub struct RunReport {
     pub reports_suppressed: u64,
     /// Broken invariants.
     pub violations: Vec<ViolationReport>,
+    /// How the kernel died, if it did not survive what was broken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oops: Option<String>,
     /// Cycles.
     pub cycles: CycleReport,
     /// The trace that was replayed, what it says itself, and what was odd in it.

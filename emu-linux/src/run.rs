@@ -9,14 +9,15 @@ use crate::invariant::Monitor;
 use crate::kernel::{Linux, machine_config};
 use crate::lazy_mmu::LazyMmuPolicy;
 use crate::lazy_mmu::policy;
+use crate::printk::Level;
 use crate::report::{CycleReport, RUN_SCHEMA, RunReport, TraceReport};
 use crate::task::KernelVectors;
 use crate::trace::{Importer, Survey};
 use crate::tracepoint::Moment;
 use crate::workload::{self, Meter, Replayer};
 use emu_core::{
-    Category, Clocked, ContextEnd, CpuId, CycleStack, Cycles, Engine, Event, Interest, Observer,
-    Random, Recorder, Replay, RunEnd, Schedule, Scheduler,
+    Category, Clocked, ContextEnd, CpuId, CycleStack, Cycles, Engine, EngineError, Event, Interest,
+    Observer, Random, Recorder, Replay, RunEnd, Schedule, Scheduler,
 };
 use parking_lot::Mutex;
 use std::path::Path;
@@ -94,11 +95,11 @@ pub fn run_policy(
 
     let meter = Arc::new(Meter::default());
     let total = start(&mut engine, &linux, &mut work, config, &meter)?;
-    let end = engine.run_polled(&mut || {
+    let (end, oops) = finish(&mut engine, &linux, &mut || {
         progress(Progress {
             done: meter.done(),
             total,
-        })
+        });
     })?;
     if let Some(monitor) = &monitor {
         let now = end.cpus.first().map_or(Cycles::ZERO, |cpu| cpu.clock);
@@ -109,7 +110,38 @@ pub fn run_policy(
             pid: 0,
         });
     }
-    collect(config, name, &linux, work, &end, &schedule.lock())
+    let report = collect(config, name, &linux, work, &end, &schedule.lock())?;
+    match oops {
+        Some(error) if !report.found_violation() => Err(error.into()),
+        oops => Ok(RunReport {
+            oops: oops.map(|error| error.to_string()),
+            ..report
+        }),
+    }
+}
+
+/// Runs to the end. A kernel that dies of a broken invariant is a result, not a failure of the run.
+fn finish(
+    engine: &mut Engine,
+    linux: &Linux,
+    poll: &mut dyn FnMut(),
+) -> Result<(RunEnd, Option<EngineError>), RunError> {
+    match engine.run_polled(poll) {
+        Ok(end) => Ok((end, None)),
+        Err(error @ EngineError::Guest { .. }) => {
+            let now = engine
+                .snapshot()
+                .cpus
+                .first()
+                .map_or(Cycles::ZERO, |cpu| cpu.clock);
+            linux
+                .log
+                .lock()
+                .push(now, Level::Emerg, &format!("Oops: {error}"));
+            Ok((engine.snapshot(), Some(error)))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The observer that hands hardware events to the checkers.
@@ -213,6 +245,12 @@ fn start(
             Box::new(move |cx| {
                 if cpu == 0 {
                     linux.boot(cx)?;
+                    for other in 1..linux.cpus {
+                        cx.send_ipi(CpuId(other))?;
+                    }
+                } else {
+                    // Held until the boot CPU kicks it.
+                    cx.wait_for_interrupt()?;
                 }
                 linux.idle_cpu(cx, own.get().copied().unwrap_or(0), first)
             }),
@@ -232,6 +270,7 @@ impl Linux {
     ) -> emu_core::Run<ContextEnd> {
         self.setup_cpu(cx)?;
         self.become_idle_task(cx, context)?;
+        self.come_online(cx, first.is_some())?;
         if let Some(first) = first {
             first(self, cx)?;
         }
@@ -265,6 +304,7 @@ fn collect(
         reports: std::mem::take(&mut *linux.reports.lock()),
         reports_suppressed: linux.reports_suppressed.load(Ordering::Relaxed),
         violations: Vec::new(),
+        oops: None,
         cycles: cycles(end),
         trace: None,
         kernel_log: linux.log.lock().lines(crate::printk::Timestamps::Off),

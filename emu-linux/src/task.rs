@@ -212,6 +212,19 @@ impl Linux {
         cx.store_u64(field(rq, pcpu::RQ_CURR), idle.get(), "init_idle: rq curr")
     }
 
+    /// Counts this CPU as online; the boot CPU waits here until all are.
+    pub(crate) fn come_online(&self, cx: &mut Ctx<'_>, wait_for_all: bool) -> Run<()> {
+        self.spin_lock(cx, global::TASKLIST_LOCK)?;
+        let online = cx.load_u64(global::NR_ONLINE, "cpu_up: online")? + 1;
+        cx.store_u64(global::NR_ONLINE, online, "cpu_up: online")?;
+        self.spin_unlock(cx, global::TASKLIST_LOCK)?;
+        while wait_for_all && cx.load_u64(global::NR_ONLINE, "cpu_up: wait")? < u64::from(self.cpus)
+        {
+            cx.spin("cpu_up: wait")?;
+        }
+        Ok(())
+    }
+
     /// cpu_idle(): never returns but for the end of the run.
     pub(crate) fn idle_loop(&self, cx: &mut Ctx<'_>) -> Run<ContextEnd> {
         cx.set_interrupts(true)?;
