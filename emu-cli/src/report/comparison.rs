@@ -17,8 +17,12 @@ const HEAD: [&str; 7] = [
 
 /// The whole comparison; `checked` says whether the invariants were.
 pub fn text(report: &CompareReport, checked: bool) -> String {
-    // The first of several equal ones, so that the order asked for decides.
-    let Some(cheapest) = report.runs.iter().min_by_key(|run| run.cycles.total) else {
+    // A kernel that died early saved no cycles. The first of equal ones: the order asked for decides.
+    let Some(cheapest) = report
+        .runs
+        .iter()
+        .min_by_key(|run| (run.oops.is_some(), run.cycles.total))
+    else {
         return format!("{}: no policy was run\n", printable(&report.scenario));
     };
     let policies = count(report.runs.len() as u64, "policy", "policies");
@@ -43,6 +47,11 @@ fn row(run: &RunReport, cheapest: &RunReport, checked: bool) -> Vec<String> {
         more => format!("{} (+{})", grouped(run.reports.len() as u64), grouped(more)),
     };
     let violations: u64 = run.violations.iter().map(|violation| violation.count).sum();
+    let found = match (checked, &run.oops) {
+        (false, _) => "unchecked".to_owned(),
+        (true, None) => grouped(violations),
+        (true, Some(_)) => format!("{} (died)", grouped(violations)),
+    };
     vec![
         run.policy.clone(),
         grouped(run.cycles.total),
@@ -50,11 +59,7 @@ fn row(run: &RunReport, cheapest: &RunReport, checked: bool) -> Vec<String> {
         grouped(run.counters.tlbie),
         grouped(run.counters.preempt_off_cycles_max),
         reports,
-        if checked {
-            grouped(violations)
-        } else {
-            "unchecked".to_owned()
-        },
+        found,
     ]
 }
 
@@ -97,6 +102,20 @@ mod tests {
     fn unchecked_runs_are_marked() {
         let text = text(&compared(vec![sample::clean()]), false);
         assert_eq!(cells(&text, "mainline-6.1").last(), Some(&"unchecked"));
+    }
+
+    #[test]
+    fn a_kernel_that_died_is_marked() {
+        let mut run = sample::broken();
+        run.oops = Some("bad access".to_owned());
+        run.cycles.total = 1000;
+        let text = text(&compared(vec![run, sample::clean()]), true);
+        assert!(cells(&text, "mmotm").ends_with(&["6", "(died)"]));
+        assert_eq!(
+            cells(&text, "mmotm")[2],
+            "0.10",
+            "measured by the one that lived"
+        );
     }
 
     #[test]

@@ -47,6 +47,7 @@ pub fn clean() -> RunReport {
         reports: Vec::new(),
         reports_suppressed: 0,
         violations: Vec::new(),
+        oops: None,
         cycles,
         trace: None,
         kernel_log: Vec::new(),

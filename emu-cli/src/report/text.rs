@@ -24,6 +24,11 @@ pub fn run(report: &RunReport, checked: bool) -> String {
         segments(&report.segments),
         reports(report),
         violations(&report.violations, checked),
+        report
+            .oops
+            .as_ref()
+            .map(|oops| wrap(oops, "the kernel died: ", "  "))
+            .unwrap_or_default(),
         cycles(&report.cycles),
         groups(report),
         report.trace.as_ref().map(trace).unwrap_or_default(),

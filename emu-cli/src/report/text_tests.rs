@@ -54,6 +54,14 @@ fn equal_reports_are_counted_under_their_message() {
 }
 
 #[test]
+fn a_kernel_that_died_is_told() {
+    let mut report = sample::broken();
+    assert!(!run(&report, true).contains("the kernel died"));
+    report.oops = Some("store to 0x10 faults".to_owned());
+    assert!(run(&report, true).contains("\nthe kernel died: store to 0x10 faults\n"));
+}
+
+#[test]
 fn the_cycle_stack_is_largest_first_and_without_zeros() {
     let text = run(&sample::clean(), true);
     let at = |name: &str| text.rfind(name).unwrap();

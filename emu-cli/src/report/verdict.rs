@@ -5,11 +5,15 @@
 use super::layout::{count, grouped, percent, ratio, times};
 use emu_linux::RunReport;
 
-/// What happened in `run`; `cheapest` is the run with the fewest cycles it stands beside. `checked`
+/// What happened in `run`; `cheapest` is the run it is measured by. `checked`
 /// says whether the invariants were.
 pub fn verdict(run: &RunReport, cheapest: &RunReport, checked: bool) -> String {
     let parts = [
         format!("{} and {}", rules(run, checked), reports(run)),
+        run.oops
+            .as_ref()
+            .map(|oops| format!("dies of it ({oops})"))
+            .unwrap_or_default(),
         flushes(run),
         scheduling(run),
         cost(run, cheapest),
@@ -116,10 +120,7 @@ fn scheduling(run: &RunReport) -> String {
 }
 
 fn cost(run: &RunReport, cheapest: &RunReport) -> String {
-    let (total, least) = (
-        run.cycles.total,
-        cheapest.cycles.total.min(run.cycles.total),
-    );
+    let (total, least) = (run.cycles.total, cheapest.cycles.total);
     let tlbie = run.cycles.stack.get("tlbie").copied().unwrap_or_default();
     let share = match tlbie {
         0 => String::new(),
@@ -131,7 +132,9 @@ fn cost(run: &RunReport, cheapest: &RunReport) -> String {
         format!(", as many as {}", cheapest.policy)
     } else {
         match ratio(total, least).as_str() {
-            "1.00" => format!(", {} more than {}", grouped(total - least), cheapest.policy),
+            "1.00" if total > least => {
+                format!(", {} more than {}", grouped(total - least), cheapest.policy)
+            }
             times => format!(", {times} times those of {}", cheapest.policy),
         }
     };
@@ -197,6 +200,7 @@ mod tests {
                 "10,000 cycles, 50.0% of them for tlbie, as many as mainline-6.1",
             ),
             (10_001, ", 1 more than mainline-6.1"),
+            (5_000, ", 0.50 times those of mainline-6.1"),
             (12_345, ", 1.23 times those of mainline-6.1"),
         ] {
             run.cycles.total = total;
@@ -210,6 +214,13 @@ mod tests {
         let run = sample::clean();
         let text = verdict(&run, &run, false);
         assert!(text.contains("was not checked") && !text.contains("breaks"));
+    }
+
+    #[test]
+    fn a_kernel_that_died_is_not_called_alive() {
+        let mut run = sample::broken();
+        run.oops = Some("bad access".to_owned());
+        assert!(verdict(&run, &run, true).contains("; dies of it (bad access); flushes"));
     }
 
     #[test]
