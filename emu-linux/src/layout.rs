@@ -236,12 +236,9 @@ impl Layout {
     }
 
     fn scramble_6_1(&self, context: u64, ea: Ea, segment: SegmentSize) -> Vsid {
-        const MULTIPLIER: u128 = 12_538_073;
         let esid_bits = 49 - segment.shift();
         let esid = (ea.get() >> segment.shift()) & ((1 << esid_bits) - 1);
-        let proto = (u128::from(context) << esid_bits) | u128::from(esid);
-        let bits = self.va_bits - segment.shift();
-        Vsid::new(((proto * MULTIPLIER) % ((1 << bits) - 1)) as u64)
+        scramble((context << esid_bits) | esid, 12_538_073, self.va_bits - segment.shift())
     }
 
     /// Low flag bits of the HPTE's R doubleword for a Linux PTE of the kernel (htab_convert_pte_flags).
@@ -293,13 +290,21 @@ impl Layout {
     }
 }
 
-/// The VSID scramble of 2.6.38: a multiplication modulo 2^bits - 1.
 fn scramble_2_6_38(proto: u64, segment: SegmentSize) -> Vsid {
-    let (multiplier, bits) = match segment {
-        SegmentSize::S256M => (200_730_139u128, 36),
-        SegmentSize::S1T => (12_538_073u128, 24),
-    };
-    Vsid::new(((u128::from(proto) * multiplier) % ((1u128 << bits) - 1)) as u64)
+    match segment {
+        SegmentSize::S256M => scramble(proto, 200_730_139, 36),
+        SegmentSize::S1T => scramble(proto, 12_538_073, 24),
+    }
+}
+
+/// `proto * multiplier mod (2^bits - 1)`, the way the kernel does it without a division. The product
+/// fits in 64 bits for every proto-VSID of both kernels.
+#[inline]
+fn scramble(proto: u64, multiplier: u64, bits: u32) -> Vsid {
+    let mask = (1 << bits) - 1;
+    let product = proto.wrapping_mul(multiplier);
+    let folded = (product >> bits) + (product & mask);
+    Vsid::new((folded + ((folded + 1) >> bits)) & mask)
 }
 
 /// Kernel address of a real address in the linear map (`__va`).
@@ -383,6 +388,25 @@ mod tests {
             narrow.user_vsid(10, low, SegmentSize::S256M),
             Vsid::new(0x5_0fff_5852)
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn scramble_is_a_modulo(proto: u64) {
+            for (multiplier, bits, proto_bits) in [
+                (200_730_139u64, 36, 36),
+                (12_538_073, 24, 24),
+                (12_538_073, 40, 40),
+                (12_538_073, 37, 40),
+                (12_538_073, 28, 28),
+                (12_538_073, 25, 28),
+            ] {
+                let proto = proto >> (64 - proto_bits);
+                let product = u128::from(proto) * u128::from(multiplier);
+                let expected = (product % ((1u128 << bits) - 1)) as u64;
+                proptest::prop_assert_eq!(scramble(proto, multiplier, bits), Vsid::new(expected));
+            }
+        }
     }
 
     #[test]
