@@ -106,7 +106,7 @@ pub enum RunError {
         nearest: Option<String>,
     },
     /// No scenario of that name, and no such file.
-    #[error("no scenario or file `{name}`{}; scenarios: {known}", nearest_words(.nearest))]
+    #[error("no scenario or file `{name}`{} The scenarios are: {known}", sentence_end(.nearest))]
     NoScenario {
         /// What was asked for.
         name: String,
@@ -125,6 +125,16 @@ pub enum RunError {
         /// What would be right.
         right: String,
     },
+    /// The trace was recorded on a kernel with another page size.
+    #[error(
+        "{name} was recorded on a kernel with {recorded}-byte pages; only 4096-byte pages can be replayed"
+    )]
+    PageSize {
+        /// The trace.
+        name: String,
+        /// Its page size in bytes.
+        recorded: u64,
+    },
     /// The trace was refused.
     #[error(transparent)]
     Trace(#[from] crate::trace::TraceError),
@@ -137,6 +147,12 @@ pub enum RunError {
     /// The symbol table was refused.
     #[error("symbol table: {0}")]
     Symbols(String),
+}
+
+fn sentence_end(nearest: &Option<String>) -> String {
+    nearest
+        .as_ref()
+        .map_or_else(|| ".".to_owned(), |n| format!(", did you mean `{n}`?"))
 }
 
 fn nearest_words(nearest: &Option<String>) -> String {

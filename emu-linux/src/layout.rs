@@ -238,7 +238,11 @@ impl Layout {
     fn scramble_6_1(&self, context: u64, ea: Ea, segment: SegmentSize) -> Vsid {
         let esid_bits = 49 - segment.shift();
         let esid = (ea.get() >> segment.shift()) & ((1 << esid_bits) - 1);
-        scramble((context << esid_bits) | esid, 12_538_073, self.va_bits - segment.shift())
+        scramble(
+            (context << esid_bits) | esid,
+            12_538_073,
+            self.va_bits - segment.shift(),
+        )
     }
 
     /// Low flag bits of the HPTE's R doubleword for a Linux PTE of the kernel (htab_convert_pte_flags).

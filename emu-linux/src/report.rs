@@ -242,6 +242,8 @@ pub struct RunReport {
     pub reports: Vec<KernelReport>,
     /// Messages that the rate limit swallowed.
     pub reports_suppressed: u64,
+    /// True if the invariants were checked.
+    pub checked: bool,
     /// Broken invariants.
     pub violations: Vec<ViolationReport>,
     /// How the kernel died, if it did not survive what was broken.

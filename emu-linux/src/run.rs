@@ -64,7 +64,7 @@ pub fn run_policy(
     policy: Box<dyn LazyMmuPolicy>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<RunReport, RunError> {
-    let mut work = open(source)?;
+    let mut work = open(source, config)?;
     let (default_kernel, default_cpus, name) = defaults(source, &work);
     let version = config.kernel.unwrap_or(default_kernel);
     let cpus = config.cpus.unwrap_or(default_cpus);
@@ -110,6 +110,7 @@ pub fn run_policy(
             pid: 0,
         });
     }
+    check_injection(config, &linux)?;
     let report = collect(config, name, &linux, work, &end, &schedule.lock())?;
     match oops {
         Some(error) if !report.found_violation() => Err(error.into()),
@@ -117,6 +118,19 @@ pub fn run_policy(
             oops: oops.map(|error| error.to_string()),
             ..report
         }),
+    }
+}
+
+/// An allocation that was to fail but never came is an option that did nothing.
+fn check_injection(config: &RunConfig, linux: &Linux) -> Result<(), RunError> {
+    let made = linux.table_allocations.load(Ordering::Relaxed);
+    match config.fail_alloc {
+        Some(nth) if nth == 0 || nth > made => Err(RunError::Value {
+            what: "--fail-alloc",
+            value: nth.to_string(),
+            right: format!("the run makes page-table allocations 1 to {made}"),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -157,15 +171,27 @@ impl Observer for Watch {
     }
 }
 
-fn open(source: &Source) -> Result<Work, RunError> {
+fn open(source: &Source, config: &RunConfig) -> Result<Work, RunError> {
     match source {
-        Source::Scenario(name) => workload::scenario(name)
-            .map(Work::Scenario)
-            .ok_or_else(|| no_scenario(name)),
-        Source::Trace(path) => Ok(Work::Trace {
-            importer: Importer::open(path)?,
-            replayer: None,
-        }),
+        Source::Scenario(name) => {
+            let scenario = workload::scenario(name).ok_or_else(|| no_scenario(name))?;
+            scenario.check(config)?;
+            Ok(Work::Scenario(scenario))
+        }
+        Source::Trace(path) => {
+            let importer = Importer::open(path)?;
+            if importer.page_bytes() != crate::layout::PAGE_SIZE {
+                let name = path.display().to_string();
+                return Err(RunError::PageSize {
+                    name,
+                    recorded: importer.page_bytes(),
+                });
+            }
+            Ok(Work::Trace {
+                importer,
+                replayer: None,
+            })
+        }
     }
 }
 
@@ -272,6 +298,9 @@ impl Linux {
         self.become_idle_task(cx, context)?;
         self.come_online(cx, first.is_some())?;
         if let Some(first) = first {
+            if let Some(monitor) = &self.monitor {
+                monitor.lock().boot_done();
+            }
             first(self, cx)?;
         }
         self.idle_loop(cx)
@@ -303,6 +332,7 @@ fn collect(
         groups: None,
         reports: std::mem::take(&mut *linux.reports.lock()),
         reports_suppressed: linux.reports_suppressed.load(Ordering::Relaxed),
+        checked: linux.monitor.is_some(),
         violations: Vec::new(),
         oops: None,
         cycles: cycles(end),

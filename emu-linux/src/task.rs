@@ -278,6 +278,11 @@ impl Linux {
         if self.pin { 1 << cpu.0 } else { u64::MAX }
     }
 
+    /// True if the running task is on another CPU than `to` and can go there.
+    pub(crate) fn may_move_to(&self, cx: &Ctx<'_>, to: CpuId) -> bool {
+        to != cx.cpu_id() && to.0 < self.cpus && !self.pin
+    }
+
     /// Moves the running task to another CPU: it sleeps, and whoever runs next here wakes it there.
     pub(crate) fn migrate_current(&self, cx: &mut Ctx<'_>, to: CpuId) -> Run<()> {
         let current = self.current(cx);

@@ -84,6 +84,11 @@ impl Monitor {
         }
     }
 
+    /// Forgets the events so far, but not what they mean: boot is nobody's history.
+    pub fn boot_done(&mut self) {
+        self.log.history = History::default();
+    }
+
     /// Names the task at address `task`. An address that is used again takes the newer name.
     pub fn name_task(&mut self, task: u64, comm: &str, pid: u32) {
         self.log.names.insert(

@@ -9,7 +9,7 @@ mod vmalloc_random;
 
 pub(crate) use replay::Replayer;
 
-use crate::config::RunConfig;
+use crate::config::{RunConfig, RunError};
 use crate::kernel::Linux;
 use emu_core::{Ctx, Run};
 use std::sync::Arc;
@@ -47,8 +47,12 @@ pub(crate) type Start =
 pub(crate) struct Scenario {
     pub info: ScenarioInfo,
     pub start: Start,
-    /// Operations that it counts on its meter, if it knows.
+    /// Operations that it counts on its meter.
     pub operations: fn(&RunConfig) -> u64,
+    /// Most pages that `--touch` may name; `None` if the scenario has no use for it.
+    pub touch_max: Option<u64>,
+    /// True if `--operations` means something to it.
+    pub repeats: bool,
 }
 
 const SCENARIOS: &[Scenario] = &[
@@ -60,6 +64,8 @@ const SCENARIOS: &[Scenario] = &[
         },
         start: swap::start,
         operations: |_| 2,
+        touch_max: Some(swap::SWAP_MAP_PAGES),
+        repeats: false,
     },
     Scenario {
         info: ScenarioInfo {
@@ -69,6 +75,8 @@ const SCENARIOS: &[Scenario] = &[
         },
         start: vmalloc_pairs::start,
         operations: vmalloc_pairs::operations,
+        touch_max: Some(vmalloc_pairs::PAGES),
+        repeats: true,
     },
     Scenario {
         info: ScenarioInfo {
@@ -79,12 +87,47 @@ const SCENARIOS: &[Scenario] = &[
         },
         start: vmalloc_random::start,
         operations: vmalloc_random::operations,
+        touch_max: None,
+        repeats: true,
     },
 ];
 
 /// All built-in scenarios.
 pub fn scenarios() -> Vec<ScenarioInfo> {
     SCENARIOS.iter().map(|scenario| scenario.info).collect()
+}
+
+impl Scenario {
+    /// Refuses options that would do nothing or cannot be met.
+    pub(crate) fn check(&self, config: &RunConfig) -> Result<(), RunError> {
+        let name = self.info.name;
+        let refuse = |what, value: u64, right| {
+            Err(RunError::Value {
+                what,
+                value: value.to_string(),
+                right,
+            })
+        };
+        match (config.touch, self.touch_max) {
+            (Some(pages), None) => {
+                return refuse("--touch", pages, format!("`{name}` has no use for it"));
+            }
+            (Some(pages), Some(most)) if pages > most => {
+                return refuse(
+                    "--touch",
+                    pages,
+                    format!("`{name}` has 0 to {most} pages to touch"),
+                );
+            }
+            _ => {}
+        }
+        match config.operations {
+            Some(n) if !self.repeats => {
+                refuse("--operations", n, format!("`{name}` has no use for it"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 pub(crate) fn scenario(name: &str) -> Option<&'static Scenario> {

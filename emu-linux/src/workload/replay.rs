@@ -157,7 +157,7 @@ impl Replayer {
         loop {
             match self.turn(pid) {
                 Turn::Done => return self.wake_everybody(linux, cx),
-                Turn::Mine(cpu) if cpu != cx.cpu_id() && cpu.0 < linux.cpus => {
+                Turn::Mine(cpu) if linux.may_move_to(cx, cpu) => {
                     linux.migrate_current(cx, cpu)?;
                 }
                 Turn::Mine(_) => self.step(linux, cx)?,

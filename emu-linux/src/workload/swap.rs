@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// Bytes of the swap map.
 const SWAP_MAP_BYTES: u64 = 393_216;
 /// Its pages.
-const SWAP_MAP_PAGES: u64 = SWAP_MAP_BYTES / PAGE_SIZE;
+pub(super) const SWAP_MAP_PAGES: u64 = SWAP_MAP_BYTES / PAGE_SIZE;
 /// Stacks of the two tasks in the report.
 const SWAPON_STACK: u64 = 0x29c3_8000;
 const SWAPOFF_STACK: u64 = 0x260d_0000;

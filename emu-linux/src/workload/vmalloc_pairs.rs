@@ -9,7 +9,7 @@ use emu_core::{CpuId, Ctx, Run};
 use std::sync::Arc;
 
 /// Pages of each area.
-const PAGES: u64 = 8;
+pub(super) const PAGES: u64 = 8;
 
 /// Pairs to run.
 pub(super) fn operations(config: &RunConfig) -> u64 {
