@@ -142,6 +142,20 @@ impl Linux {
         }
     }
 
+    /// What a store to a PTE would be answered without being claimed; for tests.
+    #[cfg(test)]
+    pub(crate) fn answer_of_claim(
+        &self,
+        cx: &mut Ctx<'_>,
+        ptep: Ea,
+        access: u64,
+    ) -> Run<Option<HashResult>> {
+        Ok(match self.claim_pte(cx, ptep, access, true)? {
+            Claim::Claimed(..) => None,
+            Claim::Answer(answer) => Some(answer),
+        })
+    }
+
     /// Inserts into the primary group, else the secondary, else evicts from one of them and tries again.
     /// Gives the slot record. Nothing checks whether another entry for the page exists.
     fn insert_somewhere(&self, cx: &mut Ctx<'_>, vpn: Vpn, r: HpteR) -> Run<u64> {

@@ -14,6 +14,8 @@
 //! ```
 
 pub mod apply;
+#[cfg(test)]
+mod behaviour;
 pub mod config;
 pub mod functions;
 mod hash_fault;

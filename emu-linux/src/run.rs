@@ -33,7 +33,7 @@ const SCHEDULE_CHARS_MAX: usize = 4096;
 enum Work {
     Scenario(&'static workload::Scenario),
     Trace {
-        importer: Importer,
+        importer: Box<Importer>,
         replayer: Option<Arc<Replayer>>,
     },
 }
@@ -188,7 +188,7 @@ fn open(source: &Source, config: &RunConfig) -> Result<Work, RunError> {
                 });
             }
             Ok(Work::Trace {
-                importer,
+                importer: Box::new(importer),
                 replayer: None,
             })
         }

@@ -47,7 +47,7 @@ impl Linux {
         let gap = self.layout.area_gap_pages * PAGE_SIZE;
         let mut hole_max = cx.load_u64(global::VMAP_CACHED_HOLE, step)?;
         let mut previous = NONE;
-        if bytes >= hole_max {
+        if bytes > hole_max {
             previous = Ea::new(cx.load_u64(global::VMAP_CACHE, step)?);
         }
         let (mut start, mut next) = if previous == NONE {

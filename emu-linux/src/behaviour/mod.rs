@@ -1,0 +1,126 @@
+//! White-box tests of the kernel model: guest code that sets a state up by hand and looks at what one
+//! kernel path makes of it.
+
+mod batch;
+mod hash_faults;
+mod per_cpu;
+mod vmalloc_areas;
+
+use crate::config::{KernelVersion, RunConfig};
+use crate::invariant::Monitor;
+use crate::kernel::{Linux, machine_config};
+use crate::lazy_mmu::policy;
+use crate::memmap::global;
+use crate::task::{KernelVectors, TaskSpec};
+use emu_core::{Clocked, CpuId, Ctx, Cycles, Engine, Event, Interest, Observer, Run};
+use emu_mmu::Ea;
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// A kernel to run a piece of guest code on.
+struct Bench {
+    config: RunConfig,
+    version: KernelVersion,
+}
+
+impl Bench {
+    fn new(policy: &str, version: KernelVersion) -> Self {
+        Bench {
+            config: RunConfig::new(policy),
+            version,
+        }
+    }
+
+    /// Boots one CPU and runs `body` as a task. Gives the kernel for a look at its counters and reports.
+    fn run(
+        self,
+        body: impl FnOnce(&Arc<Linux>, &mut Ctx<'_>) -> Run<()> + Send + 'static,
+    ) -> Arc<Linux> {
+        struct Watch(Arc<Mutex<Monitor>>);
+        impl Observer for Watch {
+            fn interest(&self) -> Interest {
+                Monitor::INTEREST
+            }
+            fn observe(&mut self, cpu: CpuId, now: Cycles, event: Event) {
+                self.0.lock().hardware(cpu, now, event);
+            }
+        }
+        let shape = machine_config(&self.config, self.version, 1).unwrap();
+        let monitor = Monitor::new(shape.hpt.base(), shape.hpt.groups_log2());
+        let monitor = Arc::new(Mutex::new(monitor));
+        let rule = policy::policy(&self.config.policy).unwrap();
+        let linux = Linux::new(
+            &self.config,
+            self.version,
+            &shape,
+            rule,
+            Some(monitor.clone()),
+            true,
+        );
+        let linux = Arc::new(linux.unwrap());
+        let observer = Box::new(Watch(monitor));
+        let mut engine =
+            Engine::with_observer(shape, Box::new(Clocked::new()), Some(observer)).unwrap();
+        engine
+            .machine()
+            .set_vectors(Arc::new(KernelVectors(linux.clone())));
+        let booting = linux.clone();
+        engine.start_cpu(
+            0,
+            Box::new(move |cx| {
+                booting.boot(cx)?;
+                booting.become_idle_task(cx, 0)?;
+                let task = TaskSpec {
+                    comm: "test".into(),
+                    pid: Some(7),
+                    stack: None,
+                    cpus_allowed: u64::MAX,
+                    cpu: CpuId(0),
+                    body: Box::new(body),
+                };
+                booting
+                    .spawn_task(cx, task)?
+                    .expect("there is room for one task");
+                booting.idle_loop(cx)
+            }),
+        );
+        engine.run().unwrap();
+        linux
+    }
+}
+
+impl Linux {
+    /// Names of the rules broken so far.
+    fn broken(&self) -> Vec<String> {
+        let monitor = self
+            .monitor
+            .as_ref()
+            .expect("every bench has a monitor")
+            .lock();
+        monitor
+            .violations()
+            .into_iter()
+            .map(|violation| violation.kind)
+            .collect()
+    }
+
+    /// The PTE of an address and its value.
+    fn pte_of(&self, cx: &mut Ctx<'_>, ea: Ea) -> Run<(Ea, u64)> {
+        let ptep = self.find_pte(cx, ea)?.expect("the table exists");
+        Ok((ptep, cx.load_u64(ptep, "test")?))
+    }
+
+    fn set_init_mm_cpumask(&self, cx: &mut Ctx<'_>, mask: u64) -> Run<()> {
+        cx.store_u64(global::INIT_MM_CPUMASK, mask, "test")
+    }
+}
+
+const BOTH: [KernelVersion; 2] = KernelVersion::ALL;
+
+#[test]
+fn a_monitor_hears_of_a_boot_without_a_violation() {
+    for version in BOTH {
+        let linux = Bench::new("mmotm", version).run(|_, _| Ok(()));
+        assert_eq!(linux.broken(), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,150 @@
+//! Areas: placement, guard pages, the nested page array, lazy purge and address reuse.
+
+use super::{BOTH, Bench};
+use crate::config::KernelVersion;
+use crate::kernel::Errno;
+use crate::layout::PAGE_SIZE;
+use crate::memmap::global;
+use emu_mmu::Ea;
+use std::sync::atomic::Ordering::Relaxed;
+
+#[test]
+fn neighbours_are_a_guard_page_apart_and_one_more_in_2_6_38() {
+    for (version, distance) in [(KernelVersion::V2_6_38, 5), (KernelVersion::V6_1, 4)] {
+        Bench::new("no-kernel-batch", version).run(move |linux, cx| {
+            let first = linux.vmalloc(cx, 3 * PAGE_SIZE)?.unwrap();
+            let second = linux.vmalloc(cx, PAGE_SIZE)?.unwrap();
+            assert_eq!(first.get(), linux.layout.vmalloc_start);
+            assert_eq!(
+                second.get() - first.get(),
+                distance * PAGE_SIZE,
+                "{version:?}"
+            );
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn an_address_is_used_again_only_after_a_purge() {
+    for version in BOTH {
+        Bench::new("mainline-6.1", version).run(|linux, cx| {
+            let first = linux.vmalloc(cx, PAGE_SIZE)?.unwrap();
+            let kept = linux.vmalloc(cx, PAGE_SIZE)?.unwrap();
+            linux.vfree(cx, first)?;
+            let next = linux.vmalloc(cx, PAGE_SIZE)?.unwrap();
+            assert!(next > kept);
+            linux.purge_vmap_areas(cx)?;
+            assert_eq!(linux.vmalloc(cx, PAGE_SIZE)?.unwrap(), first);
+            // A hole that is too small is passed over.
+            linux.vfree(cx, kept)?;
+            linux.purge_vmap_areas(cx)?;
+            assert!(linux.vmalloc(cx, 3 * PAGE_SIZE)?.unwrap() > next);
+            assert_eq!(linux.vmalloc(cx, PAGE_SIZE)?.unwrap(), kept);
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn lazily_freed_pages_are_purged_above_the_limit() {
+    Bench::new("mainline-6.1", KernelVersion::V2_6_38).run(|linux, cx| {
+        assert_eq!(linux.lazy_max_pages(), 8192);
+        let first = linux.vmalloc(cx, 4000 * PAGE_SIZE)?.unwrap();
+        let second = linux.vmalloc(cx, 4000 * PAGE_SIZE)?.unwrap();
+        linux.vfree(cx, first)?;
+        linux.vfree(cx, second)?;
+        // Each brought an area of 8 pages for its page array: 4001 + 9 pages twice.
+        assert_eq!(cx.load_u64(global::VMAP_LAZY_NR, "test")?, 8020);
+        let third = linux.vmalloc(cx, 300 * PAGE_SIZE)?.unwrap();
+        linux.vfree(cx, third)?;
+        assert_eq!(cx.load_u64(global::VMAP_LAZY_NR, "test")?, 0);
+        assert_eq!(linux.vmalloc(cx, PAGE_SIZE)?.unwrap(), first);
+        Ok(())
+    });
+}
+
+#[test]
+fn more_than_512_pages_take_a_nested_vmalloc_for_their_array() {
+    for (pages, areas) in [(512, 1), (513, 2)] {
+        let linux = Bench::new("mainline-6.16-fixed", KernelVersion::V6_1).run(move |linux, cx| {
+            let ea = linux.vmalloc(cx, pages * PAGE_SIZE)?.unwrap();
+            assert!(linux.vfree(cx, ea)?);
+            assert!(!linux.vfree(cx, ea)?, "freed twice");
+            Ok(())
+        });
+        assert_eq!(linux.counters.vmalloc.load(Relaxed), areas, "{pages} pages");
+        assert_eq!(linux.counters.vfree.load(Relaxed), areas, "{pages} pages");
+    }
+}
+
+#[test]
+fn every_page_comes_back_whatever_table_allocation_fails() {
+    for policy in [
+        "mmotm",
+        "hugh-preempt-fixed",
+        "mainline-6.1",
+        "mainline-6.16-fixed",
+    ] {
+        for nth in 1..=3 {
+            let mut bench = Bench::new(policy, KernelVersion::V2_6_38);
+            bench.config.fail_alloc = Some(nth);
+            let linux = bench.run(move |linux, cx| {
+                assert_eq!(
+                    linux.vmalloc(cx, 700 * PAGE_SIZE)?,
+                    Err(Errno::NoMemory),
+                    "{policy}"
+                );
+                let ea = linux.vmalloc(cx, 700 * PAGE_SIZE)?.unwrap();
+                linux.touch(cx, ea + 699 * PAGE_SIZE, true)?;
+                linux.vfree(cx, ea).map(|_| ())
+            });
+            let broken = linux.broken();
+            assert!(
+                broken.iter().all(|kind| kind == "unsafe-per-cpu"),
+                "{policy}: {broken:?}"
+            );
+            let counters = linux.counters.values();
+            assert_eq!(counters.ptes_set, counters.ptes_cleared, "{policy} {nth}");
+        }
+    }
+}
+
+#[test]
+fn a_recorded_area_needs_its_place_free_and_inside_the_vmalloc_area() {
+    Bench::new("mainline-6.1", KernelVersion::V6_1).run(|linux, cx| {
+        let base = linux.layout.vmalloc_start;
+        let at = |page: u64| Ea::new(base + page * PAGE_SIZE);
+        assert_eq!(
+            linux.vmalloc_at(cx, at(10), at(13), 2 * PAGE_SIZE)?,
+            Ok(at(10))
+        );
+        assert_eq!(
+            linux.vmalloc_at(cx, at(12), at(14), PAGE_SIZE)?,
+            Err(Errno::Busy)
+        );
+        assert_eq!(
+            linux.vmalloc_at(cx, at(4), at(10), 5 * PAGE_SIZE)?,
+            Ok(at(4))
+        );
+        linux.vfree(cx, at(10))?;
+        assert_eq!(
+            linux.vmalloc_at(cx, at(12), at(14), PAGE_SIZE)?,
+            Ok(at(12)),
+            "after a purge"
+        );
+        for (start, end, bytes) in [
+            (Ea::new(base + 1), at(30), PAGE_SIZE),
+            (at(20), at(21), 2 * PAGE_SIZE),
+            (at(20), at(22), 0),
+            (Ea::new(0x1000), Ea::new(0x3000), PAGE_SIZE),
+            (at(20), Ea::new(!0xfff), PAGE_SIZE),
+        ] {
+            assert_eq!(
+                linux.vmalloc_at(cx, start, end, bytes)?,
+                Err(Errno::Invalid)
+            );
+        }
+        Ok(())
+    });
+}
