@@ -1,0 +1,121 @@
+//! Invariants over whole runs: the rule that broke is told, and no sound rule breaks one.
+
+use crate::support::{kinds, operations, policy_names, scenario};
+use ppc_mmu_emu::linux::{RunConfig, RunReport, ScheduleChoice, scenarios};
+
+/// Policies under which nothing may break.
+const SAFE: [&str; 7] = [
+    "no-kernel-batch",
+    "hugh-preempt-fixed",
+    "apply-ptl",
+    "no-power-batch",
+    "preemptible-guard",
+    "mainline-6.1",
+    "mainline-6.16-fixed",
+];
+
+fn random(name: &str, policy: &str, cpus: u16, seed: u64) -> RunConfig {
+    RunConfig {
+        cpus: Some(cpus),
+        operations: operations(name, 300),
+        seed,
+        schedule: ScheduleChoice::Random,
+        ..RunConfig::new(policy)
+    }
+}
+
+/// The categories sum to the total, which is the sum of the CPUs' clocks.
+fn cycles_add_up(report: &RunReport) {
+    let cycles = &report.cycles;
+    assert_eq!(cycles.per_cpu.len(), usize::from(report.cpus));
+    assert_eq!(cycles.per_cpu.iter().sum::<u64>(), cycles.total);
+    assert_eq!(cycles.stack.values().sum::<u64>(), cycles.total);
+    assert!(
+        cycles.stack.values().filter(|&&n| n > 0).count() > 3,
+        "{:?}",
+        cycles.stack
+    );
+}
+
+#[test]
+fn batching_without_care_loses_flushes() {
+    let report = scenario("vmalloc-random", &random("vmalloc-random", "mmotm", 2, 1));
+    let kinds = kinds(&report);
+    assert!(
+        kinds.contains(&"lost-flush") && kinds.contains(&"unsafe-per-cpu"),
+        "{kinds:?}"
+    );
+    for violation in &report.violations {
+        assert!(violation.count > 0);
+        assert!(!violation.first.message.is_empty() && !violation.first.history.is_empty());
+    }
+    cycles_add_up(&report);
+}
+
+#[test]
+fn unchecked_runs_report_no_violation_and_run_the_same() {
+    let mut config = random("vmalloc-random", "mmotm", 2, 1);
+    let checked = scenario("vmalloc-random", &config);
+    config.check = false;
+    let unchecked = scenario("vmalloc-random", &config);
+    assert!(!checked.violations.is_empty() && unchecked.violations.is_empty());
+    assert_eq!(unchecked.cycles, checked.cycles);
+    assert_eq!(unchecked.kernel_log, checked.kernel_log);
+}
+
+/// Every safe policy on `cpus` CPUs, every scenario, clocked and some random schedules.
+fn safe_on(cpus: u16) {
+    for policy in SAFE {
+        for info in scenarios() {
+            for seed in 1..=3 {
+                let mut config = random(info.name, policy, cpus, seed);
+                if seed == 1 {
+                    config.schedule = ScheduleChoice::Clocked;
+                }
+                let report = scenario(info.name, &config);
+                assert_eq!(
+                    kinds(&report),
+                    [""; 0],
+                    "{} {config:?}: {:?}",
+                    info.name,
+                    report.violations
+                );
+                assert_eq!(
+                    (report.oops.clone(), report.reports.len()),
+                    (None, 0),
+                    "{config:?}"
+                );
+                assert!(
+                    report.counters.hpte_invalidations > 0,
+                    "{} {config:?}",
+                    info.name
+                );
+                cycles_add_up(&report);
+            }
+        }
+    }
+}
+
+#[test]
+fn safe_policies_break_nothing_on_one_cpu() {
+    safe_on(1);
+}
+
+#[test]
+fn safe_policies_break_nothing_on_two_cpus() {
+    safe_on(2);
+}
+
+#[test]
+fn safe_policies_break_nothing_on_four_cpus() {
+    safe_on(4);
+}
+
+#[test]
+fn every_policy_is_either_safe_or_shown_broken() {
+    let unsafe_ones: Vec<_> = policy_names()
+        .into_iter()
+        .filter(|p| !SAFE.contains(p))
+        .collect();
+    assert_eq!(unsafe_ones, ["mmotm", "hugh-preempt"]);
+}

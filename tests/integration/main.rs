@@ -1,0 +1,8 @@
+//! Integration tests of the library, through the facade only: captures of real kernels, the report
+//! of March 2011, determinism, invariants, memory.
+
+mod captures;
+mod determinism;
+mod invariants;
+mod stripped;
+mod support;

@@ -1,0 +1,77 @@
+//! What several tests need: runs by name, the committed captures, and what was counted in them.
+
+use ppc_mmu_emu::linux::{RunConfig, RunReport, Source, run};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The folder of the committed captures.
+pub fn captures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("traces/captures")
+}
+
+/// A row of counts.tsv: column -> value.
+pub type Row = BTreeMap<String, String>;
+
+/// The rows of counts.tsv whose capture is committed whole, with their file names.
+pub fn rows() -> Vec<(String, Row)> {
+    let table = fs::read_to_string(captures().join("counts.tsv")).expect("counts.tsv");
+    let mut lines = table.lines();
+    let columns: Vec<&str> = lines.next().expect("a heading").split('\t').collect();
+    lines
+        .map(|line| {
+            let names = columns.iter().map(|column| (*column).to_owned());
+            let row: Row = names.zip(line.split('\t').map(str::to_owned)).collect();
+            (row["file"].clone(), row)
+        })
+        .filter(|(file, _)| captures().join(file).exists())
+        .collect()
+}
+
+/// The rows that a test of native 4K kernels replays: those that begin with `family`.
+pub fn native_4k(family: &str) -> Vec<(String, Row)> {
+    rows()
+        .into_iter()
+        .filter(|(file, _)| file.starts_with(family) && file.contains("-powernv-4k"))
+        .collect()
+}
+
+/// The policy that the kernel of a capture was built with, from the file's name.
+pub fn policy_of(file: &str) -> &'static str {
+    match file {
+        _ if file.contains("policy0") => "mmotm",
+        _ if file.contains("policy2") => "hugh-preempt-fixed",
+        _ if file.contains("policy4") => "no-power-batch",
+        _ if file.contains("mmotm") => "mainline-6.16-fixed",
+        _ => "mainline-6.1",
+    }
+}
+
+/// Replays a file under a policy, invariants checked.
+pub fn replay(path: &Path, policy: &str) -> RunReport {
+    let source = Source::Trace(path.to_path_buf());
+    run(&source, &RunConfig::new(policy), &mut |_| ())
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Runs a scenario.
+pub fn scenario(name: &str, config: &RunConfig) -> RunReport {
+    run(&Source::Scenario(name.to_owned()), config, &mut |_| ())
+        .unwrap_or_else(|error| panic!("{name} under {}: {error}", config.policy))
+}
+
+/// How often a scenario repeats: `operations`, unless it does one thing only.
+pub fn operations(name: &str, operations: u64) -> Option<u64> {
+    name.starts_with("vmalloc-").then_some(operations)
+}
+
+/// Names of the shipped policies.
+pub fn policy_names() -> Vec<&'static str> {
+    let policies = ppc_mmu_emu::linux::policies();
+    policies.iter().map(|policy| policy.name).collect()
+}
+
+/// Kinds of the violations of a run.
+pub fn kinds(report: &RunReport) -> Vec<&str> {
+    report.violations.iter().map(|v| v.kind.as_str()).collect()
+}
