@@ -313,3 +313,6 @@ impl Engine {
         RunEnd { cpus, stopped }
     }
 }
+
+#[cfg(test)]
+mod tests;
