@@ -62,18 +62,18 @@ fn another_seed_is_another_run() {
     let other = scenario("vmalloc-random", &config);
     assert_ne!(first.counters, other.counters);
     assert_ne!(first.cycles, other.cycles);
-    assert_ne!(first.schedule, other.schedule);
     // Where the work is the same for every seed, the schedule alone makes the difference.
     let first = scenario("vmalloc-pairs", &config);
     config.seed += 1;
     let other = scenario("vmalloc-pairs", &config);
     assert_eq!(first.counters.ptes_set, other.counters.ptes_set);
+    assert!(first.schedule.is_some() && first.schedule != other.schedule);
     assert_ne!(first.cycles, other.cycles);
 }
 
 #[test]
 fn a_recorded_schedule_replays() {
-    let mut replayed = 0;
+    let (mut replayed, mut departed) = (0, 0);
     for policy in policy_names() {
         for (name, n) in [
             ("swapon-swapoff", 2),
@@ -95,9 +95,14 @@ fn a_recorded_schedule_replays() {
             assert_eq!(bytes(&again), bytes(&random), "{name} under {policy}");
             config.schedule = ScheduleChoice::Clocked;
             let clocked = scenario(name, &config);
-            assert_ne!(clocked.cycles, random.cycles, "{name} under {policy}");
+            departed += u32::from(clocked.cycles != random.cycles);
             replayed += 1;
         }
     }
     assert!(replayed >= 9, "{replayed} runs were short enough to replay");
+    // Not each: a short run may go by before anything unusual falls to it.
+    assert!(
+        departed * 3 > replayed,
+        "{departed} of {replayed} runs were not the clocked one"
+    );
 }

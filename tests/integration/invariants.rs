@@ -39,17 +39,23 @@ fn cycles_add_up(report: &RunReport) {
 
 #[test]
 fn batching_without_care_loses_flushes() {
-    let report = scenario("vmalloc-random", &random("vmalloc-random", "mmotm", 2, 1));
-    let kinds = kinds(&report);
-    assert!(
-        kinds.contains(&"lost-flush") && kinds.contains(&"unsafe-per-cpu"),
-        "{kinds:?}"
-    );
-    for violation in &report.violations {
-        assert!(violation.count > 0);
-        assert!(!violation.first.message.is_empty() && !violation.first.history.is_empty());
+    let mut lost = 0;
+    for seed in 1..=6 {
+        let report = scenario(
+            "vmalloc-random",
+            &random("vmalloc-random", "mmotm", 2, seed),
+        );
+        let kinds = kinds(&report);
+        assert!(kinds.contains(&"unsafe-per-cpu"), "seed {seed}: {kinds:?}");
+        assert!(!report.reports.is_empty(), "seed {seed}");
+        lost += u32::from(kinds.contains(&"lost-flush"));
+        for violation in &report.violations {
+            assert!(violation.count > 0);
+            assert!(!violation.first.message.is_empty() && !violation.first.history.is_empty());
+        }
+        cycles_add_up(&report);
     }
-    cycles_add_up(&report);
+    assert!(lost >= 2, "{lost} of 6 runs lost a flush");
 }
 
 #[test]

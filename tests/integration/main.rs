@@ -4,5 +4,6 @@
 mod captures;
 mod determinism;
 mod invariants;
+mod reports_2011;
 mod stripped;
 mod support;
