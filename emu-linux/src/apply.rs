@@ -6,6 +6,7 @@
 use crate::functions::Func;
 use crate::kernel::{Errno, Kernel, Linux};
 use crate::memmap::global;
+use crate::mm::Mm;
 use crate::pgtable::PGD_LEVEL;
 use emu_core::Ctx;
 use emu_mmu::Ea;
@@ -75,7 +76,7 @@ impl Linux {
                 let result = if level == 1 {
                     self.apply_to_pte_range(cx, entry, ea, next, f)?
                 } else {
-                    match self.table_alloc(cx, entry)? {
+                    match self.table_alloc(cx, Mm::INIT, entry)? {
                         Ok(below) => self.apply_to_level(cx, level - 1, below, ea, next, f)?,
                         Err(errno) => Err(errno),
                     }
@@ -100,17 +101,17 @@ impl Linux {
     ) -> Kernel<()> {
         cx.call("apply_to_pte_range", |cx| {
             self.work(cx, Func::ApplyToPteRange)?;
-            let table = self.table_alloc(cx, pmd)?;
+            let table = self.table_alloc(cx, Mm::INIT, pmd)?;
             self.policy.kernel_table_allocated(self, cx)?;
             let table = match table {
                 Ok(table) => table,
                 Err(errno) => return Ok(Err::<(), Errno>(errno)),
             };
             self.policy.kernel_section_begin(self, cx)?;
-            self.lazy_mmu_enter(cx)?;
+            self.lazy_mmu_enter(cx, Mm::INIT)?;
             let count = (end.get() - start.get()) / crate::layout::PAGE_SIZE;
             let result = f(self, cx, self.entry(table, start, 0), count, start)?;
-            self.lazy_mmu_leave(cx)?;
+            self.lazy_mmu_leave(cx, Mm::INIT)?;
             self.policy.kernel_section_end(self, cx)?;
             Ok(result)
         })

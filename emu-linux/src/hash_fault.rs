@@ -7,10 +7,11 @@
 use crate::functions::Func;
 use crate::kernel::Linux;
 use crate::layout::pa;
+use crate::mm::{Mm, VirtualPage};
 use crate::report::count;
 use crate::tracepoint::Tracepoint;
 use emu_core::{Ctx, Exception, Run};
-use emu_mmu::{Ea, Fault, HpteR, PageSize, Vpn};
+use emu_mmu::{Ea, Fault, HpteR, PageSize};
 
 const DSISR_STORE: u32 = 0x0200_0000;
 const DSISR_NO_HPTE: u32 = 0x4000_0000;
@@ -66,7 +67,7 @@ impl Linux {
         }
         count(&self.counters.hash_faults);
         self.trace(cx, Tracepoint::HashFault { ea: ea.get() });
-        let Some(ptep) = self.find_pte(cx, ea)? else {
+        let Some(ptep) = self.find_pte(cx, Mm::INIT, ea)? else {
             return Ok(HashResult::PageFault);
         };
         let pte = cx.load_u64(ptep, "hash_page: pre-check")?;
@@ -94,18 +95,18 @@ impl Linux {
         };
         cx.barrier(emu_mmu::Barrier::Isync, "__hash_page_4K: isync")?;
         let bits = self.layout.pte;
-        let vpn = self.kernel_vpn(ea);
+        let page = self.kernel_page(ea);
         let flags = self.layout.hpte_flags(new);
         if old & bits.hashpte != 0 {
-            let index = self.recorded_slot(vpn, old);
-            if self.native_hpte_updatepp(cx, index, vpn, flags, no_hpte)? {
+            let index = self.recorded_slot(page, old);
+            if self.native_hpte_updatepp(cx, index, page, flags, no_hpte)? {
                 cx.store_u64(ptep, new & !bits.busy, "__hash_page_4K: store updated pte")?;
                 return Ok(HashResult::Retry);
             }
         }
         new = (new & !bits.hpteflags()) | bits.hashpte;
         let r = HpteR::new(bits.frame(new), PageSize::P4K, PageSize::P4K).with_flags(flags);
-        let hidx = self.insert_somewhere(cx, vpn, r)?;
+        let hidx = self.insert_somewhere(cx, page, r)?;
         count(&self.counters.hpte_inserts);
         cx.store_u64(
             ptep,
@@ -158,14 +159,14 @@ impl Linux {
 
     /// Inserts into the primary group, else the secondary, else evicts from one of them and tries again.
     /// Gives the slot record. Nothing checks whether another entry for the page exists.
-    fn insert_somewhere(&self, cx: &mut Ctx<'_>, vpn: Vpn, r: HpteR) -> Run<u64> {
-        let hash = vpn.hash(self.segment, PageSize::P4K);
+    fn insert_somewhere(&self, cx: &mut Ctx<'_>, page: VirtualPage, r: HpteR) -> Run<u64> {
+        let hash = page.vpn.hash(page.segment, PageSize::P4K);
         let (primary, secondary) = (self.hpt.primary(hash), self.hpt.secondary(hash));
         loop {
-            if let Some(hidx) = self.native_hpte_insert(cx, primary, vpn, r, false)? {
+            if let Some(hidx) = self.native_hpte_insert(cx, primary, page, r, false)? {
                 return Ok(hidx);
             }
-            if let Some(hidx) = self.native_hpte_insert(cx, secondary, vpn, r, true)? {
+            if let Some(hidx) = self.native_hpte_insert(cx, secondary, page, r, true)? {
                 return Ok(hidx);
             }
             let victim = if cx.timebase_bits(1)? == 1 {

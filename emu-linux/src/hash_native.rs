@@ -7,6 +7,7 @@ use crate::functions::Func;
 use crate::kernel::Linux;
 use crate::layout::va;
 use crate::memmap::{batch, field, global, pcpu};
+use crate::mm::VirtualPage;
 use crate::report::count;
 use emu_core::{Ctx, Exception, Run, Step};
 use emu_mmu::{
@@ -84,8 +85,8 @@ impl TableAccess for RealTable<'_, '_> {
 
 impl Linux {
     /// V pattern of a 4K page, valid and unlocked.
-    pub(crate) fn hpte_pattern(&self, vpn: Vpn) -> HpteV {
-        HpteV::new(vpn, self.segment, PageSize::P4K).with_valid()
+    pub(crate) fn hpte_pattern(&self, page: VirtualPage) -> HpteV {
+        HpteV::new(page.vpn, page.segment, PageSize::P4K).with_valid()
     }
 
     fn compare_order(&self) -> CompareOrder {
@@ -102,12 +103,12 @@ impl Linux {
         &self,
         cx: &mut Ctx<'_>,
         group: GroupIndex,
-        vpn: Vpn,
+        page: VirtualPage,
         r: HpteR,
         secondary: bool,
     ) -> Run<Option<u64>> {
         self.work(cx, Func::NativeHpteInsert)?;
-        let v = self.hpte_pattern(vpn);
+        let v = self.hpte_pattern(page);
         let slot = self
             .hpt
             .insert(&mut LinearTable(cx), group, v, r, secondary)?;
@@ -129,17 +130,17 @@ impl Linux {
         &self,
         cx: &mut Ctx<'_>,
         index: HpteIndex,
-        vpn: Vpn,
+        page: VirtualPage,
         flags: u64,
         no_hpte: bool,
     ) -> Run<bool> {
         self.work(cx, Func::NativeHpteUpdatepp)?;
-        let (want, order) = (self.hpte_pattern(vpn), self.compare_order());
+        let (want, order) = (self.hpte_pattern(page), self.compare_order());
         let hit = self
             .hpt
             .update_pp(&mut LinearTable(cx), index, want, flags, order)?;
         if !(self.layout.updatepp_skips_tlbie_on_no_hpte && no_hpte) {
-            self.tlbie(cx, &[vpn], false)?;
+            self.tlbie(cx, &[page], false)?;
         }
         Ok(hit)
     }
@@ -150,30 +151,30 @@ impl Linux {
         &self,
         cx: &mut Ctx<'_>,
         index: HpteIndex,
-        vpn: Vpn,
+        page: VirtualPage,
         local: bool,
     ) -> Run<()> {
         self.work(cx, Func::NativeHpteInvalidate)?;
         let enabled = self.local_irq_save(cx)?;
-        let (want, order) = (self.hpte_pattern(vpn), self.compare_order());
+        let (want, order) = (self.hpte_pattern(page), self.compare_order());
         if self
             .hpt
             .invalidate(&mut LinearTable(cx), index, want, order)?
         {
             count(&self.counters.hpte_invalidations);
         }
-        self.tlbie(cx, &[vpn], local)?;
+        self.tlbie(cx, &[page], local)?;
         self.local_irq_restore(cx, enabled)
     }
 
     /// tlbie or tlbiel of pages under one set of barriers, under native_tlbie_lock where the CPU allows
     /// only one tlbie sequence in the system.
-    pub(crate) fn tlbie(&self, cx: &mut Ctx<'_>, pages: &[Vpn], local: bool) -> Run<()> {
+    pub(crate) fn tlbie(&self, cx: &mut Ctx<'_>, pages: &[VirtualPage], local: bool) -> Run<()> {
         let operands: Vec<TlbInvalidate> = pages
             .iter()
-            .map(|&vpn| TlbInvalidate {
+            .map(|&VirtualPage { vpn, segment }| TlbInvalidate {
                 vpn,
-                segment: self.segment,
+                segment,
                 base: PageSize::P4K,
                 actual: PageSize::P4K,
                 local,
@@ -211,6 +212,7 @@ impl Linux {
         cx.call("native_flush_hash_range", |cx| {
             self.work(cx, Func::NativeFlushHashRange)?;
             let b = self.policy.flush_range_batch(self, cx, callers_batch)?;
+            let segment = self.batch_segment(cx, b)?;
             let enabled = self.local_irq_save(cx)?;
             let mut pages = Vec::with_capacity(number as usize);
             for i in 0..number {
@@ -219,16 +221,19 @@ impl Linux {
                     cx.load_u64(field(b, batch::VPN + i * 8), "native_flush_hash_range: vpn")?;
                 let pte =
                     cx.load_u64(field(b, batch::PTE + i * 8), "native_flush_hash_range: pte")?;
-                let vpn = Vpn::new(vpn);
-                let index = self.recorded_slot(vpn, pte);
-                let (want, order) = (self.hpte_pattern(vpn), self.compare_order());
+                let page = VirtualPage {
+                    vpn: Vpn::new(vpn),
+                    segment,
+                };
+                let index = self.recorded_slot(page, pte);
+                let (want, order) = (self.hpte_pattern(page), self.compare_order());
                 if self
                     .hpt
                     .invalidate(&mut LinearTable(cx), index, want, order)?
                 {
                     count(&self.counters.hpte_invalidations);
                 }
-                pages.push(vpn);
+                pages.push(page);
             }
             self.tlbie(cx, &pages, local)?;
             self.local_irq_restore(cx, enabled)
@@ -236,8 +241,8 @@ impl Linux {
     }
 
     /// The slot that a PTE records for its page.
-    pub(crate) fn recorded_slot(&self, vpn: Vpn, pte: u64) -> HpteIndex {
-        let hash = vpn.hash(self.segment, PageSize::P4K);
+    pub(crate) fn recorded_slot(&self, page: VirtualPage, pte: u64) -> HpteIndex {
+        let hash = page.vpn.hash(page.segment, PageSize::P4K);
         let hidx = self.layout.pte.hidx(pte);
         let group = if hidx & 8 != 0 {
             self.hpt.secondary(hash)

@@ -9,12 +9,13 @@ use crate::invariant::Monitor;
 use crate::layout::{Layout, PAGE_SHIFT, va};
 use crate::lazy_mmu::LazyMmuPolicy;
 use crate::memmap::{self, RAM_BYTES, field, global, pcpu};
+use crate::mm::Mm;
 use crate::printk::{KernelLog, Ratelimit};
 use crate::report::{Counters, KernelReport};
 use crate::symbols::SymbolTable;
 use crate::tracepoint::{Moment, Tracepoint};
 use emu_core::{CostTable, Ctx, Cycles, MachineConfig, MachineKind, Run};
-use emu_mmu::{Ea, Hpt, HpteR, HpteV, PageSize, Ra, SegmentSize, Vpn};
+use emu_mmu::{Ea, Hpt, HpteR, HpteV, PageSize, Ra, SegmentSize};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -182,12 +183,6 @@ impl Linux {
         self.machine != MachineKind::Ppc970
     }
 
-    /// The virtual page of a kernel address.
-    #[inline]
-    pub(crate) fn kernel_vpn(&self, ea: Ea) -> Vpn {
-        Vpn::from_ea(self.layout.kernel_vsid(ea, self.segment), ea, self.segment)
-    }
-
     /// Executes the straight-line part of a function.
     #[inline]
     pub(crate) fn work(&self, cx: &mut Ctx<'_>, function: Func) -> Run<()> {
@@ -229,7 +224,7 @@ impl Linux {
             (global::SYSTEM_STATE, 1),
             (global::NEXT_PID, 1000),
             (
-                global::INIT_MM_CPUMASK,
+                Mm::INIT.cpumask(),
                 if self.layout.init_mm_cpumask_full {
                     u64::MAX
                 } else {
@@ -250,7 +245,7 @@ impl Linux {
         let mut ra = 0;
         while ra < end {
             let ea = va(Ra::new(ra));
-            let vpn = self.kernel_vpn(ea);
+            let vpn = self.kernel_page(ea).vpn;
             let hash = vpn.hash(self.segment, PageSize::P16M);
             let v = HpteV::new(vpn, self.segment, PageSize::P16M)
                 .with_bolted()

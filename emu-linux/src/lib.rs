@@ -25,6 +25,7 @@ pub mod kernel;
 pub mod layout;
 pub mod lazy_mmu;
 pub mod memmap;
+pub mod mm;
 mod page_alloc;
 mod pgtable;
 pub mod printk;
@@ -46,6 +47,7 @@ pub use config::{KernelVersion, Progress, RunConfig, RunError, ScheduleChoice, S
 pub use kernel::{Errno, Kernel, Linux};
 pub use lazy_mmu::policy::{PolicyInfo, policies};
 pub use lazy_mmu::{LazyMmuPolicy, VmallocWalk};
+pub use mm::{Mm, VirtualPage};
 pub use report::{COMPARE_SCHEMA, CompareReport, CounterValues, RUN_SCHEMA, RunReport};
 pub use run::{run, run_policy, survey};
 pub use workload::{ScenarioInfo, scenarios};

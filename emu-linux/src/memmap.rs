@@ -22,12 +22,8 @@ pub mod global {
     const BASE: u64 = 0x0140_0000;
     /// swapper_pg_dir: the root of init_mm's page table.
     pub const SWAPPER_PG_DIR: Ea = kernel(BASE);
-    /// init_mm.page_table_lock.
-    pub const INIT_MM_PTL: Ea = kernel(BASE + 0x2000);
-    /// Address that stands for init_mm itself in a batch's mm field.
+    /// init_mm: an mm_struct.
     pub const INIT_MM: Ea = kernel(BASE + 0x2080);
-    /// init_mm's CPU mask.
-    pub const INIT_MM_CPUMASK: Ea = kernel(BASE + 0x2100);
     /// native_tlbie_lock.
     pub const NATIVE_TLBIE_LOCK: Ea = kernel(BASE + 0x2180);
     /// zone->lock.
@@ -145,6 +141,20 @@ pub mod batch {
     pub const PTE: u64 = 64;
     /// Virtual page numbers.
     pub const VPN: u64 = PTE + 192 * 8;
+}
+
+/// Offsets in an mm_struct.
+pub mod mm {
+    /// Root of the page table.
+    pub const PGD: u64 = 0;
+    /// page_table_lock.
+    pub const PAGE_TABLE_LOCK: u64 = 8;
+    /// CPUs that it has run on since its translations were last flushed everywhere.
+    pub const CPUMASK: u64 = 16;
+    /// Context number, from which its VSIDs are made.
+    pub const CONTEXT: u64 = 24;
+    /// Bytes of an mm_struct.
+    pub const BYTES: u64 = 128;
 }
 
 /// Offsets in a task (thread_info and task_struct in one), at the low end of its stack.

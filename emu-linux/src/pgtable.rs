@@ -6,6 +6,7 @@
 use crate::functions::Func;
 use crate::kernel::{Kernel, Linux};
 use crate::memmap::{field, global};
+use crate::mm::Mm;
 use crate::report::count;
 use crate::tracepoint::Tracepoint;
 use emu_core::{Ctx, Run};
@@ -21,9 +22,15 @@ const WALK_STEPS: [&str; 4] = ["walk: pte", "walk: pmd", "walk: pud", "walk: pgd
 impl Linux {
     /// Address of the entry for `ea` in the table at `level`, or `None` where a table is missing. Takes
     /// no lock.
-    pub(crate) fn find_entry(&self, cx: &mut Ctx<'_>, ea: Ea, level: usize) -> Run<Option<Ea>> {
+    pub(crate) fn find_entry(
+        &self,
+        cx: &mut Ctx<'_>,
+        mm: Mm,
+        ea: Ea,
+        level: usize,
+    ) -> Run<Option<Ea>> {
         self.work(cx, Func::WalkPageTable)?;
-        let mut table = global::SWAPPER_PG_DIR;
+        let mut table = self.pgd(cx, mm)?;
         for above in (level + 1..=PGD_LEVEL).rev() {
             let entry = self.entry(table, ea, above);
             let next = cx.load_u64(entry, WALK_STEPS[above])?;
@@ -36,8 +43,8 @@ impl Linux {
     }
 
     /// Address of the PTE for `ea`, if its table exists (find_linux_pte).
-    pub(crate) fn find_pte(&self, cx: &mut Ctx<'_>, ea: Ea) -> Run<Option<Ea>> {
-        self.find_entry(cx, ea, PTE_LEVEL)
+    pub(crate) fn find_pte(&self, cx: &mut Ctx<'_>, mm: Mm, ea: Ea) -> Run<Option<Ea>> {
+        self.find_entry(cx, mm, ea, PTE_LEVEL)
     }
 
     #[inline]
@@ -46,9 +53,9 @@ impl Linux {
     }
 
     /// The table below `entry`, allocated if missing (pud_alloc, pmd_alloc, pte_alloc_kernel): allocate,
-    /// which may sleep; write barrier; populate under init_mm.page_table_lock if still empty; free the
+    /// which may sleep; write barrier; populate under the mm's page_table_lock if still empty; free the
     /// spare.
-    pub(crate) fn table_alloc(&self, cx: &mut Ctx<'_>, entry: Ea) -> Kernel<Ea> {
+    pub(crate) fn table_alloc(&self, cx: &mut Ctx<'_>, mm: Mm, entry: Ea) -> Kernel<Ea> {
         let present = cx.load_u64(entry, "pte_alloc_kernel: populated?")?;
         if present != 0 {
             return Ok(Ok(Ea::new(present)));
@@ -58,14 +65,14 @@ impl Linux {
             Err(errno) => return Ok(Err(errno)),
         };
         cx.barrier(Barrier::Lwsync, "pte_alloc_kernel: smp_wmb")?;
-        self.spin_lock(cx, global::INIT_MM_PTL)?;
+        self.spin_lock(cx, mm.page_table_lock())?;
         let mut table = cx.load_u64(entry, "pte_alloc_kernel: populated?")?;
         let lost_race = table != 0;
         if !lost_race {
             table = fresh.get();
             cx.store_u64(entry, table, "pte_alloc_kernel: populate")?;
         }
-        self.spin_unlock(cx, global::INIT_MM_PTL)?;
+        self.spin_unlock(cx, mm.page_table_lock())?;
         if lost_race {
             self.free_page(cx, crate::layout::pa(fresh))?;
         }
@@ -91,7 +98,7 @@ impl Linux {
 
     /// pte_update() with every bit cleared (pte_clear, ptep_get_and_clear): waits while the PTE is busy,
     /// then lets the old translation be flushed or queued. Gives the old PTE.
-    pub(crate) fn pte_clear(&self, cx: &mut Ctx<'_>, ea: Ea, ptep: Ea) -> Run<u64> {
+    pub(crate) fn pte_clear(&self, cx: &mut Ctx<'_>, mm: Mm, ea: Ea, ptep: Ea) -> Run<u64> {
         self.work(cx, Func::PteUpdate)?;
         let bits = self.layout.pte;
         let old = loop {
@@ -109,7 +116,7 @@ impl Linux {
             self.trace(cx, Tracepoint::PteCleared { pte: ptep.get() });
         }
         if old & bits.hashpte != 0 {
-            self.hpte_need_flush(cx, ea, ptep, old)?;
+            self.hpte_need_flush(cx, mm, ea, ptep, old)?;
         }
         Ok(old)
     }

@@ -5,48 +5,81 @@
 
 use crate::functions::Func;
 use crate::kernel::Linux;
-use crate::memmap::{batch, field, global, percpu_owner};
+use crate::memmap::{batch, field, percpu_owner};
+use crate::mm::{Mm, VirtualPage};
 use crate::report::{BATCH_ENTRIES_MAX, count};
 use crate::tracepoint::Tracepoint;
 use emu_core::{CpuId, Ctx, Run};
-use emu_mmu::{Ea, PageSize, Vpn};
+use emu_mmu::{Ea, PageSize, SegmentSize, Vpn};
 use std::sync::atomic::Ordering;
 
 /// PPC64_TLB_BATCH_NR.
 const BATCH_NR: u64 = BATCH_ENTRIES_MAX as u64;
 
+/// A changed PTE whose old translation is to be flushed.
+#[derive(Clone, Copy)]
+struct Entry {
+    mm: Mm,
+    page: VirtualPage,
+    ptep: Ea,
+    old: u64,
+}
+
 impl Linux {
     /// hpte_need_flush(): a PTE that had been hashed was changed. Queues the old translation if a lazy
     /// section is active, else flushes it at once. Preemption is off throughout (get_cpu_var, since
     /// f342552b917a).
-    pub(crate) fn hpte_need_flush(&self, cx: &mut Ctx<'_>, ea: Ea, ptep: Ea, old: u64) -> Run<()> {
+    pub(crate) fn hpte_need_flush(
+        &self,
+        cx: &mut Ctx<'_>,
+        mm: Mm,
+        ea: Ea,
+        ptep: Ea,
+        old: u64,
+    ) -> Run<()> {
         cx.call("hpte_need_flush", |cx| {
             self.work(cx, Func::HpteNeedFlush)?;
             count(&self.counters.need_flush);
             self.preempt_disable(cx)?;
             let b = self.this_cpu_batch(cx, "hpte_need_flush")?;
             let i = cx.load_u64(field(b, batch::INDEX), "hpte_need_flush: index")?;
-            let vpn = self.kernel_vpn(ea);
+            let page = self.virtual_page(cx, mm, ea)?;
             if !self.policy.batch_active(self, cx, b)? {
-                let local =
-                    self.layout.local_test_in_need_flush && self.mm_is_local(cx, cx.cpu_id())?;
+                let local = self.layout.local_test_in_need_flush
+                    && self.mm_is_local(cx, mm, cx.cpu_id())?;
                 count(&self.counters.single_flushes);
-                self.trace(cx, Tracepoint::SingleFlush { vpn });
-                self.flush_hash_page(cx, vpn, old, local)?;
+                self.trace(cx, Tracepoint::SingleFlush { vpn: page.vpn });
+                self.flush_hash_page(cx, page, old, local)?;
             } else {
-                self.queue(cx, b, i, vpn, ptep, old)?;
+                self.queue(
+                    cx,
+                    b,
+                    i,
+                    Entry {
+                        mm,
+                        page,
+                        ptep,
+                        old,
+                    },
+                )?;
             }
             self.preempt_enable(cx)
         })
     }
 
     /// Appends to a batch, after flushing what does not go with the new entry.
-    fn queue(&self, cx: &mut Ctx<'_>, b: Ea, index: u64, vpn: Vpn, ptep: Ea, old: u64) -> Run<()> {
+    fn queue(&self, cx: &mut Ctx<'_>, b: Ea, index: u64, entry: Entry) -> Run<()> {
+        let Entry {
+            mm,
+            page,
+            ptep,
+            old,
+        } = entry;
         let mut i = index;
         let owner = [
-            (batch::MM, global::INIT_MM.get()),
+            (batch::MM, mm.address().get()),
             (batch::PSIZE, u64::from(PageSize::P4K.shift())),
-            (batch::SSIZE, u64::from(self.segment.shift())),
+            (batch::SSIZE, u64::from(page.segment.shift())),
         ];
         if i != 0 {
             let mut same = true;
@@ -71,9 +104,9 @@ impl Linux {
         self.trace(
             cx,
             Tracepoint::Queued {
-                vpn,
-                segment: self.segment,
-                slot: self.recorded_slot(vpn, old).0,
+                vpn: page.vpn,
+                segment: page.segment,
+                slot: self.recorded_slot(page, old).0,
                 pte: ptep.get(),
                 frame: self.layout.pte.frame(old).get(),
             },
@@ -85,7 +118,7 @@ impl Linux {
         )?;
         cx.store_u64(
             field(b, batch::VPN + i * 8),
-            vpn.get(),
+            page.vpn.get(),
             "hpte_need_flush: queue vpn",
         )?;
         cx.store_u64(field(b, batch::INDEX), i + 1, "hpte_need_flush: index")?;
@@ -101,12 +134,16 @@ impl Linux {
             self.work(cx, Func::FlushTlbPending)?;
             let n = cx.load_u64(field(b, batch::INDEX), "__flush_tlb_pending: F1 index")?;
             let cpu = self.smp_processor_id(cx, "__flush_tlb_pending")?;
-            let local = self.mm_is_local(cx, cpu)?;
+            let mm = Mm::at(Ea::new(
+                cx.load_u64(field(b, batch::MM), "__flush_tlb_pending: mm")?,
+            ));
+            let local = n != 0 && self.mm_is_local(cx, mm, cpu)?;
             self.note_batch(cx, n, b);
             if n == 1 {
                 let vpn = Vpn::new(cx.load_u64(field(b, batch::VPN), "__flush_tlb_pending: vpn")?);
                 let pte = cx.load_u64(field(b, batch::PTE), "__flush_tlb_pending: pte")?;
-                self.flush_hash_page(cx, vpn, pte, local)?;
+                let segment = self.batch_segment(cx, b)?;
+                self.flush_hash_page(cx, VirtualPage { vpn, segment }, pte, local)?;
             } else {
                 self.flush_hash_range(cx, b, n, local)?;
             }
@@ -139,10 +176,16 @@ impl Linux {
     }
 
     /// flush_hash_page() with the native writer.
-    fn flush_hash_page(&self, cx: &mut Ctx<'_>, vpn: Vpn, pte: u64, local: bool) -> Run<()> {
+    fn flush_hash_page(
+        &self,
+        cx: &mut Ctx<'_>,
+        page: VirtualPage,
+        pte: u64,
+        local: bool,
+    ) -> Run<()> {
         cx.call("flush_hash_page", |cx| {
             self.work(cx, Func::FlushHashPage)?;
-            self.native_hpte_invalidate(cx, self.recorded_slot(vpn, pte), vpn, local)
+            self.native_hpte_invalidate(cx, self.recorded_slot(page, pte), page, local)
         })
     }
 
@@ -154,10 +197,21 @@ impl Linux {
         })
     }
 
-    /// True if init_mm has run on this CPU only. Its mask is full in 2.6.38 and empty in 6.1, so kernel
-    /// flushes are global in both.
-    fn mm_is_local(&self, cx: &mut Ctx<'_>, cpu: CpuId) -> Run<bool> {
-        let mask = cx.load_u64(global::INIT_MM_CPUMASK, "mm_is_thread_local: cpumask")?;
+    /// Segment size of the entries of a batch.
+    pub(crate) fn batch_segment(&self, cx: &mut Ctx<'_>, b: Ea) -> Run<SegmentSize> {
+        let shift = cx.load_u64(field(b, batch::SSIZE), "flush: ssize")?;
+        let large = shift == u64::from(SegmentSize::S1T.shift());
+        Ok(if large {
+            SegmentSize::S1T
+        } else {
+            SegmentSize::S256M
+        })
+    }
+
+    /// True if an address space has run on this CPU only. init_mm's mask is full in 2.6.38 and empty in
+    /// 6.1, so kernel flushes are global in both.
+    fn mm_is_local(&self, cx: &mut Ctx<'_>, mm: Mm, cpu: CpuId) -> Run<bool> {
+        let mask = cx.load_u64(mm.cpumask(), "mm_is_thread_local: cpumask")?;
         Ok(mask == 1 << cpu.0)
     }
 }

@@ -8,6 +8,7 @@ use crate::kernel::{Errno, Kernel, Linux};
 use crate::layout::PAGE_SIZE;
 use crate::lazy_mmu::VmallocWalk;
 use crate::memmap::{area, field, global};
+use crate::mm::Mm;
 use crate::pgtable::PGD_LEVEL;
 use crate::report::count;
 use emu_core::{Ctx, Run};
@@ -22,7 +23,16 @@ type LeafFn<'f> = &'f mut dyn FnMut(&Linux, &mut Ctx<'_>, Ea, u64, Ea) -> Kernel
 impl Linux {
     /// vmalloc(): maps `bytes` of fresh frames and gives the address.
     pub fn vmalloc(&self, cx: &mut Ctx<'_>, bytes: u64) -> Kernel<Ea> {
-        cx.call("vmalloc", |cx| {
+        self.vmalloc_as(cx, "vmalloc", bytes)
+    }
+
+    /// vzalloc(): the same; the frames are cleared through the linear map, not through the new mapping.
+    pub fn vzalloc(&self, cx: &mut Ctx<'_>, bytes: u64) -> Kernel<Ea> {
+        self.vmalloc_as(cx, "vzalloc", bytes)
+    }
+
+    fn vmalloc_as(&self, cx: &mut Ctx<'_>, function: &'static str, bytes: u64) -> Kernel<Ea> {
+        cx.call(function, |cx| {
             self.work(cx, Func::Vmalloc)?;
             if bytes == 0 {
                 return Ok(Err(Errno::Invalid));
@@ -206,7 +216,7 @@ impl Linux {
             let mut unmap = |linux: &Linux, cx: &mut Ctx<'_>, ptep: Ea, n: u64, ea: Ea| {
                 for i in 0..n {
                     linux.work(cx, Func::VunmapPteRange)?;
-                    let old = linux.pte_clear(cx, ea + i * PAGE_SIZE, ptep + i * 8)?;
+                    let old = linux.pte_clear(cx, Mm::INIT, ea + i * PAGE_SIZE, ptep + i * 8)?;
                     if collect && old & bits.present != 0 {
                         frames.push(bits.frame(old));
                     }
@@ -276,12 +286,12 @@ impl Linux {
         f: LeafFn<'_>,
     ) -> Kernel<()> {
         if lazy {
-            self.lazy_mmu_enter(cx)?;
+            self.lazy_mmu_enter(cx, Mm::INIT)?;
         }
         let n = (end.get() - start.get()) / PAGE_SIZE;
         let result = f(self, cx, self.entry(table, start, 0), n, start)?;
         if lazy {
-            self.lazy_mmu_leave(cx)?;
+            self.lazy_mmu_leave(cx, Mm::INIT)?;
         }
         Ok(result)
     }
@@ -339,7 +349,7 @@ impl Linux {
         let mut ea = start;
         while ea < end {
             let next = self.addr_end(ea, end, level);
-            let below = match self.table_alloc(cx, self.entry(table, ea, level))? {
+            let below = match self.table_alloc(cx, Mm::INIT, self.entry(table, ea, level))? {
                 Ok(below) => below,
                 Err(_) => return Ok(Err(Errno::NoMemory)),
             };

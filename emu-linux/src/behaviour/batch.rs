@@ -5,6 +5,7 @@ use crate::config::KernelVersion;
 use crate::kernel::{Errno, Linux};
 use crate::layout::PAGE_SIZE;
 use crate::memmap::{batch, field, pcpu, percpu};
+use crate::mm::Mm;
 use emu_core::{Ctx, Run};
 use emu_mmu::Ea;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,7 +23,7 @@ fn clear_in_section(
         linux.touch(cx, ea + page * PAGE_SIZE, true)?;
     }
     linux.preempt_disable(cx)?;
-    linux.lazy_mmu_enter(cx)?;
+    linux.lazy_mmu_enter(cx, Mm::INIT)?;
     let mut between = Some(between);
     for page in 0..pages {
         if page == pages / 2
@@ -31,9 +32,9 @@ fn clear_in_section(
             between(cx)?;
         }
         let (ptep, _) = linux.pte_of(cx, ea + page * PAGE_SIZE)?;
-        linux.pte_clear(cx, ea + page * PAGE_SIZE, ptep)?;
+        linux.pte_clear(cx, Mm::INIT, ea + page * PAGE_SIZE, ptep)?;
     }
-    linux.lazy_mmu_leave(cx)?;
+    linux.lazy_mmu_leave(cx, Mm::INIT)?;
     linux.preempt_enable(cx)
 }
 
@@ -60,7 +61,7 @@ fn another_owner_page_size_or_segment_size_flushes_first() {
                 clear_in_section(linux, cx, 10, |cx| {
                     let at = field(percpu(0), pcpu::TLB_BATCH + offset);
                     let value = cx.load_u64(at, "test")?;
-                    cx.store_u64(at, value + 1, "test")
+                    cx.store_u64(at, value ^ 8, "test")
                 })
             });
         assert_eq!(sizes(&linux), [(5, 2)], "field at {offset}");

@@ -4,6 +4,7 @@ use super::{BOTH, Bench};
 use crate::config::KernelVersion;
 use crate::hash_fault::HashResult;
 use crate::layout::PAGE_SIZE;
+use crate::mm::Mm;
 use std::sync::atomic::Ordering::Relaxed;
 
 #[test]
@@ -15,7 +16,7 @@ fn a_page_set_again_before_its_deferred_flush_gets_two_hptes() {
             let (ptep, pte) = linux.pte_of(cx, ea)?;
             linux.preempt_disable(cx)?;
             crate::lazy_mmu::set_active(linux, cx)?;
-            linux.pte_clear(cx, ea, ptep)?;
+            linux.pte_clear(cx, Mm::INIT, ea, ptep)?;
             linux.set_pte_at(cx, ptep, pte)?;
             // As hash_preload would: the PTE has forgotten its slot, so a second entry goes in.
             linux.hash_page(cx, ea, true, true)?;
@@ -37,7 +38,7 @@ fn a_page_set_again_after_its_flush_has_one_hpte() {
             let ea = linux.vmalloc(cx, PAGE_SIZE)?.unwrap();
             linux.touch(cx, ea, true)?;
             let (ptep, pte) = linux.pte_of(cx, ea)?;
-            linux.pte_clear(cx, ea, ptep)?;
+            linux.pte_clear(cx, Mm::INIT, ea, ptep)?;
             linux.set_pte_at(cx, ptep, pte)?;
             linux.hash_page(cx, ea, true, true)?;
             linux.vfree(cx, ea).map(|_| ())
@@ -95,7 +96,8 @@ fn a_hashed_pte_whose_hpte_was_evicted_is_inserted_again() {
         let ea = linux.vmalloc(cx, PAGE_SIZE)?.unwrap();
         linux.touch(cx, ea, true)?;
         let hash = linux
-            .kernel_vpn(ea)
+            .kernel_page(ea)
+            .vpn
             .hash(linux.segment, emu_mmu::PageSize::P4K);
         assert!(linux.native_hpte_remove(cx, linux.hpt.primary(hash))?);
         linux.hash_page(cx, ea, true, true).map(|_| ())
@@ -162,7 +164,8 @@ fn the_tlb_outlives_a_cleared_hpte_until_the_tlbie() {
         let ea = linux.vmalloc(cx, PAGE_SIZE)?.unwrap();
         linux.touch(cx, ea, true)?;
         let hash = linux
-            .kernel_vpn(ea)
+            .kernel_page(ea)
+            .vpn
             .hash(linux.segment, emu_mmu::PageSize::P4K);
         assert!(linux.native_hpte_remove(cx, linux.hpt.primary(hash))?);
         let faults = linux.counters.hash_faults.load(Relaxed);
@@ -172,7 +175,7 @@ fn the_tlb_outlives_a_cleared_hpte_until_the_tlbie() {
             faults,
             "served by the ERAT"
         );
-        linux.tlbie(cx, &[linux.kernel_vpn(ea)], false)?;
+        linux.tlbie(cx, &[linux.kernel_page(ea)], false)?;
         linux.touch(cx, ea, true)?;
         assert_eq!(linux.counters.hash_faults.load(Relaxed), faults + 1);
         Ok(())

@@ -10,7 +10,7 @@ use crate::config::{KernelVersion, RunConfig};
 use crate::invariant::Monitor;
 use crate::kernel::{Linux, machine_config};
 use crate::lazy_mmu::policy;
-use crate::memmap::global;
+use crate::mm::Mm;
 use crate::task::{KernelVectors, TaskSpec};
 use emu_core::{Clocked, CpuId, Ctx, Cycles, Engine, Event, Interest, Observer, Run};
 use emu_mmu::Ea;
@@ -106,12 +106,12 @@ impl Linux {
 
     /// The PTE of an address and its value.
     fn pte_of(&self, cx: &mut Ctx<'_>, ea: Ea) -> Run<(Ea, u64)> {
-        let ptep = self.find_pte(cx, ea)?.expect("the table exists");
+        let ptep = self.find_pte(cx, Mm::INIT, ea)?.expect("the table exists");
         Ok((ptep, cx.load_u64(ptep, "test")?))
     }
 
     fn set_init_mm_cpumask(&self, cx: &mut Ctx<'_>, mask: u64) -> Run<()> {
-        cx.store_u64(global::INIT_MM_CPUMASK, mask, "test")
+        cx.store_u64(Mm::INIT.cpumask(), mask, "test")
     }
 }
 

@@ -9,6 +9,7 @@ pub mod policy;
 use crate::functions::Func;
 use crate::kernel::Linux;
 use crate::memmap::{batch, field};
+use crate::mm::Mm;
 use crate::tracepoint::Tracepoint;
 use emu_core::{Ctx, Run};
 use emu_mmu::Ea;
@@ -41,11 +42,13 @@ pub trait LazyMmuPolicy: Send + Sync {
         VmallocWalk::ApplyBatch
     }
 
-    /// arch_enter_lazy_mmu_mode().
+    /// arch_enter_lazy_mmu_mode(), before an update of `mm`. The kernel's hook has no argument; a rule that
+    /// looks at `mm` models one that would have it.
     ///
     /// # Errors
     /// The end of the run, as for every method.
-    fn enter(&self, linux: &Linux, cx: &mut Ctx<'_>) -> Run<()> {
+    fn enter(&self, linux: &Linux, cx: &mut Ctx<'_>, mm: Mm) -> Run<()> {
+        let _ = mm;
         set_active(linux, cx)
     }
 
@@ -53,7 +56,8 @@ pub trait LazyMmuPolicy: Send + Sync {
     ///
     /// # Errors
     /// The end of the run.
-    fn leave(&self, linux: &Linux, cx: &mut Ctx<'_>) -> Run<()> {
+    fn leave(&self, linux: &Linux, cx: &mut Ctx<'_>, mm: Mm) -> Run<()> {
+        let _ = mm;
         flush_and_clear_active(linux, cx)
     }
 
@@ -153,19 +157,19 @@ pub fn flush_and_clear_active(linux: &Linux, cx: &mut Ctx<'_>) -> Run<()> {
 
 impl Linux {
     /// arch_enter_lazy_mmu_mode() under the policy.
-    pub(crate) fn lazy_mmu_enter(&self, cx: &mut Ctx<'_>) -> Run<()> {
+    pub(crate) fn lazy_mmu_enter(&self, cx: &mut Ctx<'_>, mm: Mm) -> Run<()> {
         cx.at("arch_enter_lazy_mmu_mode");
         self.work(cx, Func::LazyMmuEnter)?;
-        self.policy.enter(self, cx)?;
+        self.policy.enter(self, cx, mm)?;
         self.trace(cx, Tracepoint::LazyEnter);
         Ok(())
     }
 
     /// arch_leave_lazy_mmu_mode() under the policy.
-    pub(crate) fn lazy_mmu_leave(&self, cx: &mut Ctx<'_>) -> Run<()> {
+    pub(crate) fn lazy_mmu_leave(&self, cx: &mut Ctx<'_>, mm: Mm) -> Run<()> {
         cx.at("arch_leave_lazy_mmu_mode");
         self.work(cx, Func::LazyMmuLeave)?;
-        self.policy.leave(self, cx)?;
+        self.policy.leave(self, cx, mm)?;
         self.trace(cx, Tracepoint::LazyLeave);
         Ok(())
     }

@@ -280,7 +280,7 @@ impl Replayer {
 
     fn compare_group(&self, linux: &Linux, ea: Ea, recorded: Option<u64>) {
         let Some(recorded) = recorded else { return };
-        let hash = linux.kernel_vpn(ea).hash(linux.segment, PageSize::P4K);
+        let hash = linux.kernel_page(ea).vpn.hash(linux.segment, PageSize::P4K);
         let mut state = self.state.lock();
         let groups = state.results.groups.get_or_insert_default();
         if linux.hpt.primary(hash).0 == recorded {

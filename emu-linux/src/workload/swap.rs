@@ -3,7 +3,7 @@
 //! 1572860 KiB are 393215 good pages and the header: 393216 entries of one byte in the swap map, so 96
 //! pages of vmalloc. v2.6.38 clears the map through its vmalloc address; mmotm (803d0c8351b) uses
 //! vzalloc, which clears through the linear map, and that is what runs here: swapon then touches one
-//! page. swapoff reads the whole map before it frees it, so every page is hashed by then.
+//! page. 2.6.38's swapoff reads the whole map before it frees it, so every page is hashed by then.
 
 use super::Meter;
 use crate::config::{KernelVersion, RunConfig};
@@ -35,7 +35,8 @@ pub(super) fn start(
     meter: &Arc<Meter>,
 ) -> Run<()> {
     let map: SwapMap = Arc::new(Mutex::new(None));
-    let touch = config.touch.unwrap_or(SWAP_MAP_PAGES).min(SWAP_MAP_PAGES);
+    let scanned = scanned_pages(linux.layout().version);
+    let touch = config.touch.unwrap_or(scanned).min(SWAP_MAP_PAGES);
     let allowed = linux.allowed(CpuId(0));
     let meter = meter.clone();
     let swapon = TaskSpec {
@@ -69,13 +70,22 @@ pub(super) fn start(
     linux.spawn_task(cx, swapon).map(|_| ())
 }
 
+/// Pages of the map that swapoff reads. 2.6.38 looks through all of it; 6.1 does not look when no page is
+/// swapped out, so that only the header's byte, written at swapon, was ever touched.
+fn scanned_pages(version: KernelVersion) -> u64 {
+    match version {
+        KernelVersion::V2_6_38 => SWAP_MAP_PAGES,
+        KernelVersion::V6_1 => 1,
+    }
+}
+
 /// swapon(2): maps the swap map and marks the header page bad.
 fn sys_swapon(linux: &Linux, cx: &mut Ctx<'_>, touch: u64) -> Run<Result<Ea, Errno>> {
     cx.call("sys_swapon", |cx| {
         linux.work(cx, Func::SysSwapon)?;
         let allocated = match linux.layout().version {
             KernelVersion::V2_6_38 => linux.vmalloc(cx, SWAP_MAP_BYTES)?,
-            KernelVersion::V6_1 => cx.call("vzalloc", |cx| linux.vmalloc(cx, SWAP_MAP_BYTES))?,
+            KernelVersion::V6_1 => linux.vzalloc(cx, SWAP_MAP_BYTES)?,
         };
         let swap_map = match allocated {
             Ok(swap_map) => swap_map,

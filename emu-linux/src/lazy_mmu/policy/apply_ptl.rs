@@ -4,7 +4,7 @@
 
 use crate::kernel::Linux;
 use crate::lazy_mmu::LazyMmuPolicy;
-use crate::memmap::global;
+use crate::mm::Mm;
 use emu_core::{Ctx, Run};
 
 /// Policy `apply-ptl`.
@@ -28,10 +28,10 @@ impl LazyMmuPolicy for ApplyPtl {
     }
 
     fn kernel_section_begin(&self, linux: &Linux, cx: &mut Ctx<'_>) -> Run<()> {
-        linux.spin_lock(cx, global::INIT_MM_PTL)
+        linux.spin_lock(cx, Mm::INIT.page_table_lock())
     }
 
     fn kernel_section_end(&self, linux: &Linux, cx: &mut Ctx<'_>) -> Run<()> {
-        linux.spin_unlock(cx, global::INIT_MM_PTL)
+        linux.spin_unlock(cx, Mm::INIT.page_table_lock())
     }
 }

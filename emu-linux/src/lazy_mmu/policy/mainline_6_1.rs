@@ -3,6 +3,7 @@
 
 use crate::kernel::Linux;
 use crate::lazy_mmu::{LazyMmuPolicy, VmallocWalk, flush_and_clear_active, set_active};
+use crate::mm::Mm;
 use emu_core::{Ctx, Run};
 
 /// Policy `mainline-6.1`.
@@ -27,12 +28,12 @@ impl LazyMmuPolicy for Mainline61 {
         VmallocWalk::OpenCoded
     }
 
-    fn enter(&self, linux: &Linux, cx: &mut Ctx<'_>) -> Run<()> {
+    fn enter(&self, linux: &Linux, cx: &mut Ctx<'_>, _mm: Mm) -> Run<()> {
         linux.preempt_disable(cx)?;
         set_active(linux, cx)
     }
 
-    fn leave(&self, linux: &Linux, cx: &mut Ctx<'_>) -> Run<()> {
+    fn leave(&self, linux: &Linux, cx: &mut Ctx<'_>, _mm: Mm) -> Run<()> {
         flush_and_clear_active(linux, cx)?;
         linux.preempt_enable(cx)
     }

@@ -4,6 +4,7 @@
 
 use crate::kernel::Linux;
 use crate::lazy_mmu::{LazyMmuPolicy, VmallocWalk, flush_and_clear_active, set_active};
+use crate::mm::Mm;
 use emu_core::{Ctx, Run};
 
 /// Policy `mainline-6.16-fixed`.
@@ -28,12 +29,12 @@ impl LazyMmuPolicy for Mainline616Fixed {
         VmallocWalk::OpenCodedLazy
     }
 
-    fn enter(&self, linux: &Linux, cx: &mut Ctx<'_>) -> Run<()> {
+    fn enter(&self, linux: &Linux, cx: &mut Ctx<'_>, _mm: Mm) -> Run<()> {
         linux.preempt_disable(cx)?;
         set_active(linux, cx)
     }
 
-    fn leave(&self, linux: &Linux, cx: &mut Ctx<'_>) -> Run<()> {
+    fn leave(&self, linux: &Linux, cx: &mut Ctx<'_>, _mm: Mm) -> Run<()> {
         flush_and_clear_active(linux, cx)?;
         linux.preempt_enable(cx)
     }

@@ -2,7 +2,8 @@
 //! nothing at all, so no per-CPU state is touched and every hashed page is flushed at once.
 
 use crate::kernel::Linux;
-use crate::lazy_mmu::LazyMmuPolicy;
+use crate::lazy_mmu::{LazyMmuPolicy, flush_and_clear_active, set_active};
+use crate::mm::Mm;
 use emu_core::{Ctx, Run};
 
 /// Policy `no-power-batch`.
@@ -24,11 +25,19 @@ impl LazyMmuPolicy for NoPowerBatch {
          preemption stays on, and every kernel page is flushed alone, as before batching."
     }
 
-    fn enter(&self, _linux: &Linux, _cx: &mut Ctx<'_>) -> Run<()> {
-        Ok(())
+    fn enter(&self, linux: &Linux, cx: &mut Ctx<'_>, mm: Mm) -> Run<()> {
+        if mm.is_init() {
+            Ok(())
+        } else {
+            set_active(linux, cx)
+        }
     }
 
-    fn leave(&self, _linux: &Linux, _cx: &mut Ctx<'_>) -> Run<()> {
-        Ok(())
+    fn leave(&self, linux: &Linux, cx: &mut Ctx<'_>, mm: Mm) -> Run<()> {
+        if mm.is_init() {
+            Ok(())
+        } else {
+            flush_and_clear_active(linux, cx)
+        }
     }
 }

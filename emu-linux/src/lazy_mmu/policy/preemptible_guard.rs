@@ -3,6 +3,7 @@
 
 use crate::kernel::Linux;
 use crate::lazy_mmu::{LazyMmuPolicy, flush_and_clear_active, set_active};
+use crate::mm::Mm;
 use emu_core::{Ctx, Run};
 
 /// Policy `preemptible-guard`.
@@ -24,7 +25,7 @@ impl LazyMmuPolicy for PreemptibleGuard {
          before; kernel sections touch no per-CPU state and flush every page alone."
     }
 
-    fn enter(&self, linux: &Linux, cx: &mut Ctx<'_>) -> Run<()> {
+    fn enter(&self, linux: &Linux, cx: &mut Ctx<'_>, _mm: Mm) -> Run<()> {
         if linux.preemptible(cx)? {
             Ok(())
         } else {
@@ -32,7 +33,7 @@ impl LazyMmuPolicy for PreemptibleGuard {
         }
     }
 
-    fn leave(&self, linux: &Linux, cx: &mut Ctx<'_>) -> Run<()> {
+    fn leave(&self, linux: &Linux, cx: &mut Ctx<'_>, _mm: Mm) -> Run<()> {
         if linux.preemptible(cx)? {
             Ok(())
         } else {
