@@ -80,8 +80,8 @@ fn checked_pairs_run_in_constant_memory() {
 const VMALLOC_START: u64 = 0xc000_3d00_0000_0000;
 /// Areas of a made-up capture before their addresses come round again.
 const AREAS: u64 = 500;
-/// Bytes of each, guard page not counted.
-const AREA_BYTES: u64 = 2 * 4096;
+/// Bytes of each, guard page not counted. With it, four divide a page table: none lies in two.
+const AREA_BYTES: u64 = 3 * 4096;
 
 /// Writes a capture of `pairs` allocations, each touched twice and freed, as gzip text.
 fn write_capture(path: &Path, pairs: u64) {

@@ -3,7 +3,9 @@
 
 mod captures;
 mod determinism;
+mod examples;
 mod invariants;
 mod reports_2011;
 mod stripped;
 mod support;
+mod table_access;

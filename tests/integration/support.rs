@@ -4,6 +4,7 @@ use ppc_mmu_emu::linux::{RunConfig, RunReport, Source, run};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The folder of the committed captures.
 pub fn captures() -> PathBuf {
@@ -47,22 +48,37 @@ pub fn policy_of(file: &str) -> &'static str {
     }
 }
 
+/// Longest that a run may go on without finishing an operation.
+const STALL_MAX: Duration = Duration::from_secs(60);
+
+/// Runs, and fails loudly if the run stands still: a broken kernel can spin for ever.
+fn run_watched(source: &Source, config: &RunConfig) -> RunReport {
+    let (mut done, mut since) = (0, Instant::now());
+    let report = run(source, config, &mut |progress| {
+        if progress.done != done {
+            (done, since) = (progress.done, Instant::now());
+        }
+        assert!(
+            since.elapsed() < STALL_MAX,
+            "{source:?} {config:?}: stands still at {done}"
+        );
+    });
+    report.unwrap_or_else(|error| panic!("{source:?} under {}: {error}", config.policy))
+}
+
 /// Replays a file under a policy, invariants checked.
 pub fn replay(path: &Path, policy: &str) -> RunReport {
-    let source = Source::Trace(path.to_path_buf());
-    run(&source, &RunConfig::new(policy), &mut |_| ())
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    run_watched(&Source::Trace(path.to_path_buf()), &RunConfig::new(policy))
 }
 
 /// Runs a scenario.
 pub fn scenario(name: &str, config: &RunConfig) -> RunReport {
-    run(&Source::Scenario(name.to_owned()), config, &mut |_| ())
-        .unwrap_or_else(|error| panic!("{name} under {}: {error}", config.policy))
+    run_watched(&Source::Scenario(name.to_owned()), config)
 }
 
 /// How often a scenario repeats: `operations`, unless it does one thing only.
 pub fn operations(name: &str, operations: u64) -> Option<u64> {
-    name.starts_with("vmalloc-").then_some(operations)
+    (name != "swapon-swapoff").then_some(operations)
 }
 
 /// Names of the shipped policies.
