@@ -11,7 +11,7 @@ use crate::guest::{ContextId, GuestCode, GuestYielder, Pause};
 use crate::machine::Machine;
 use crate::probe::{Event, Interest};
 use crate::scheduler::{Choice, Options};
-use emu_mmu::{Access, Barrier, Ea, Fault, Probe, Ra, TlbInvalidate, Walk};
+use emu_mmu::{Access, AccessState, Barrier, Ea, Fault, Probe, Ra, TlbInvalidate, Walk};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -322,11 +322,17 @@ impl<'y> Ctx<'y> {
 
     #[inline]
     fn translate(&mut self, ea: Ea, access: Access) -> Run<Ra> {
+        let state = self.cpu_ref().state;
+        self.translate_as(ea, access, state)
+    }
+
+    /// Translates in a given state; the CPU may be another one after each interrupt.
+    #[inline]
+    fn translate_as(&mut self, ea: Ea, access: Access, state: AccessState) -> Run<Ra> {
         loop {
             let machine = &self.machine;
             let cpu = self.cpu.as_mut().expect("a running context has its CPU");
             let mut charge = WalkCharge { walk: None };
-            let state = cpu.state;
             let result = cpu.mmu.translate(
                 &machine.memory,
                 &machine.hpt,
@@ -368,6 +374,26 @@ impl<'y> Ctx<'y> {
     pub fn store_u64(&mut self, ea: Ea, value: u64, step: Step) -> Run<()> {
         self.begin()?;
         let ra = self.translate(ea, Access::Store)?;
+        self.store_at(ra, value, step)
+    }
+
+    /// Loads a doubleword as a user program (MSR[PR] = 1).
+    ///
+    /// # Errors
+    /// A storage interrupt that the guest could not resolve, or the end of the run.
+    pub fn user_load_u64(&mut self, ea: Ea, step: Step) -> Run<u64> {
+        self.begin()?;
+        let ra = self.translate_as(ea, Access::Load, AccessState::user())?;
+        self.load_at(ra, step)
+    }
+
+    /// Stores a doubleword as a user program (MSR[PR] = 1).
+    ///
+    /// # Errors
+    /// A storage interrupt that the guest could not resolve, or the end of the run.
+    pub fn user_store_u64(&mut self, ea: Ea, value: u64, step: Step) -> Run<()> {
+        self.begin()?;
+        let ra = self.translate_as(ea, Access::Store, AccessState::user())?;
         self.store_at(ra, value, step)
     }
 

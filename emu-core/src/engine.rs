@@ -139,16 +139,16 @@ impl Engine {
     /// # Errors
     /// Guest code that ends with an unhandled exception, a deadlock, a host out of stacks.
     pub fn run(&mut self) -> Result<RunEnd, EngineError> {
-        self.run_polled(&mut || ())
+        self.run_polled(&mut |_| ())
     }
 
-    /// The same, calling `poll` whenever a budget ends: for progress.
+    /// The same, calling `poll` with the clock of the CPU that goes on whenever a budget begins: for
+    /// progress and watchdogs.
     ///
     /// # Errors
     /// As [`Engine::run`].
-    pub fn run_polled(&mut self, poll: &mut dyn FnMut()) -> Result<RunEnd, EngineError> {
+    pub fn run_polled(&mut self, poll: &mut dyn FnMut(Cycles)) -> Result<RunEnd, EngineError> {
         loop {
-            poll();
             if self.machine.stopping() {
                 return Ok(self.end(true));
             }
@@ -157,6 +157,7 @@ impl Engine {
                 continue;
             };
             self.prepare(&mut cpu, budget);
+            poll(cpu.clock);
             let outcome = self.resume(cpu)?;
             match outcome {
                 Outcome::Paused(_) | Outcome::Ended(Ok(ContextEnd::SwitchTo(_))) => {}

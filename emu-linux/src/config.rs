@@ -141,6 +141,11 @@ pub enum RunError {
     /// The engine refused or stopped.
     #[error(transparent)]
     Engine(#[from] emu_core::EngineError),
+    /// No operation was completed for very long.
+    #[error(
+        "the kernel hangs: at cycle {0} no operation had been completed for 1,000,000,000 cycles"
+    )]
+    Hung(emu_core::Cycles),
     /// A cost table was refused.
     #[error(transparent)]
     Cost(#[from] emu_core::CostError),

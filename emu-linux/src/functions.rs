@@ -77,6 +77,12 @@ functions! {
     SysSwapon = "sys_swapon",
     SysSwapoff = "sys_swapoff",
     Touch = "touch",
+    MmAlloc = "mm_alloc",
+    SwitchSlb = "switch_slb",
+    Munmap = "munmap",
+    Mprotect = "mprotect",
+    Mremap = "mremap",
+    SwapOut = "swap_out",
 }
 
 /// Instructions of each function.

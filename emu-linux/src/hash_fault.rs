@@ -1,8 +1,7 @@
 //! The hash-fault path: from a storage interrupt to an entry in the hash table, with the BUSY and
 //! HASHPTE protocol on the Linux PTE and no lock.
 //!
-//! Owns `hash_page` for kernel addresses. Refuses user addresses: a fault there is answered by
-//! do_page_fault, which has nothing to map.
+//! Owns `hash_page`. Refuses page faults: what has no PTE to hash goes to do_page_fault.
 
 use crate::functions::Func;
 use crate::kernel::Linux;
@@ -25,6 +24,13 @@ pub(crate) enum HashResult {
     PageFault,
 }
 
+/// A page to be hashed and its Linux PTE.
+#[derive(Clone, Copy)]
+struct HashTarget {
+    page: VirtualPage,
+    ptep: Ea,
+}
+
 /// What a claim of a PTE found.
 enum Claim {
     /// The PTE before, and the value now stored with BUSY set.
@@ -33,7 +39,7 @@ enum Claim {
 }
 
 impl Linux {
-    /// Data storage interrupt (0x300). Interrupts are off for all of it.
+    /// Data storage interrupt (0x300). Interrupts are off until it turns out to be a page fault.
     pub(crate) fn data_storage(
         &self,
         cx: &mut Ctx<'_>,
@@ -43,59 +49,91 @@ impl Linux {
     ) -> Run<()> {
         let store = dsisr & DSISR_STORE != 0;
         let no_hpte = dsisr & DSISR_NO_HPTE != 0;
-        match self.hash_page(cx, ea, store, no_hpte)? {
-            HashResult::Retry => Ok(()),
-            HashResult::PageFault => {
+        let mm = match self.mm_of(cx, ea)? {
+            Some(mm) if self.hash_page(cx, mm, ea, store, no_hpte)? == HashResult::Retry => {
+                return Ok(());
+            }
+            Some(mm) if !mm.is_init() => mm,
+            _ => {
                 // There is no populate-on-fault for kernel addresses on this architecture: an oops.
                 self.work(cx, Func::DoPageFault)?;
-                Err(Exception::Fault(fault))
+                return Err(Exception::Fault(fault));
             }
+        };
+        cx.set_interrupts(true)?;
+        let handled = self.user_page_fault(cx, mm, ea, store)?;
+        cx.set_interrupts(false)?;
+        handled.map_err(|_| Exception::Fault(fault))
+    }
+
+    /// The address space that an address belongs to: init_mm for vmalloc, the task's own for region 0.
+    fn mm_of(&self, cx: &mut Ctx<'_>, ea: Ea) -> Run<Option<Mm>> {
+        if self.layout.is_vmalloc(ea) {
+            return Ok(Some(Mm::INIT));
+        }
+        if ea.get() >> 60 == 0 {
+            self.current_mm(cx)
+        } else {
+            Ok(None)
         }
     }
 
-    /// hash_page() for a kernel access.
+    /// hash_page().
     pub(crate) fn hash_page(
         &self,
         cx: &mut Ctx<'_>,
+        mm: Mm,
         ea: Ea,
         store: bool,
         no_hpte: bool,
     ) -> Run<HashResult> {
         self.work(cx, Func::HashPage)?;
-        if !self.layout.is_vmalloc(ea) {
-            return Ok(HashResult::PageFault);
-        }
         count(&self.counters.hash_faults);
         self.trace(cx, Tracepoint::HashFault { ea: ea.get() });
-        let Some(ptep) = self.find_pte(cx, Mm::INIT, ea)? else {
+        let Some(ptep) = self.find_pte(cx, mm, ea)? else {
             return Ok(HashResult::PageFault);
         };
         let pte = cx.load_u64(ptep, "hash_page: pre-check")?;
-        let access = self.layout.access_bits(store);
+        let access = self.layout.access_bits(!mm.is_init(), store);
         if pte & access != access {
             return Ok(HashResult::PageFault);
         }
-        self.hash_page_4k(cx, ea, ptep, access, store, no_hpte)
+        let target = HashTarget {
+            page: self.virtual_page(cx, mm, ea)?,
+            ptep,
+        };
+        self.hash_page_4k(cx, target, access, store, no_hpte)
+    }
+
+    /// hash_preload(): hashes a page that was just mapped. Interrupts are off, the page-table lock is held.
+    pub(crate) fn hash_preload(&self, cx: &mut Ctx<'_>, mm: Mm, ea: Ea, ptep: Ea) -> Run<()> {
+        self.work(cx, Func::HashPage)?;
+        let target = HashTarget {
+            page: self.virtual_page(cx, mm, ea)?,
+            ptep,
+        };
+        let access = self.layout.pte.present;
+        self.hash_page_4k(cx, target, access, false, true)
+            .map(|_| ())
     }
 
     /// __hash_page_4K().
     fn hash_page_4k(
         &self,
         cx: &mut Ctx<'_>,
-        ea: Ea,
-        ptep: Ea,
+        target: HashTarget,
         access: u64,
         store: bool,
         no_hpte: bool,
     ) -> Run<HashResult> {
         self.work(cx, Func::HashPage4k)?;
+        let HashTarget { page, ptep } = target;
         let (old, mut new) = match self.claim_pte(cx, ptep, access, store)? {
             Claim::Claimed(old, new) => (old, new),
             Claim::Answer(answer) => return Ok(answer),
         };
         cx.barrier(emu_mmu::Barrier::Isync, "__hash_page_4K: isync")?;
         let bits = self.layout.pte;
-        let page = self.kernel_page(ea);
         let flags = self.layout.hpte_flags(new);
         if old & bits.hashpte != 0 {
             let index = self.recorded_slot(page, old);
@@ -180,13 +218,14 @@ impl Linux {
         }
     }
 
-    /// SLB miss on a kernel address (0x380): real mode, no locks. Round robin over the slots that are not
+    /// SLB miss (0x380): real mode, no locks. Round robin over the slots that are not
     /// bolted, without a search for a free one.
     pub(crate) fn slb_miss(&self, cx: &mut Ctx<'_>, fault: Fault, ea: Ea) -> Run<()> {
         use crate::memmap::{field, pcpu, percpu};
         self.work(cx, Func::SlbMiss)?;
         let linear = ea.get() >> 60 == 0xc && pa(ea).get() < cx.machine().memory().len();
-        if !linear && !self.layout.is_vmalloc(ea) {
+        let user = ea.get() >> 60 == 0;
+        if !linear && !user && !self.layout.is_vmalloc(ea) {
             return Err(Exception::Fault(fault));
         }
         let entries = cx.slb_entries();
@@ -201,7 +240,11 @@ impl Linux {
             slot = bolted;
         }
         cx.store_real_u64(rr, slot, "slb_miss: stab_rr")?;
-        self.slbmte_kernel(cx, ea, slot)
+        if user {
+            self.slb_miss_user(cx, ea, slot)
+        } else {
+            self.slbmte_kernel(cx, ea, slot)
+        }
     }
 
     /// slbmte of the segment of a kernel address into a slot. The linear map has 16M pages.

@@ -223,6 +223,7 @@ impl Linux {
             (global::STACK_NEXT, memmap::STACKS_START),
             (global::SYSTEM_STATE, 1),
             (global::NEXT_PID, 1000),
+            (global::NEXT_CONTEXT, self.layout.first_user_context),
             (
                 Mm::INIT.cpumask(),
                 if self.layout.init_mm_cpumask_full {

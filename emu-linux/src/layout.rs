@@ -34,6 +34,10 @@ pub struct PteBits {
     pub write: u64,
     /// _PAGE_EXEC.
     pub exec: u64,
+    /// _PAGE_SPECIAL.
+    pub special: u64,
+    /// Bits of a user page that may be read, with present.
+    pub user: u64,
     /// Low bits of PAGE_KERNEL (with present).
     pub kernel: u64,
     /// Lowest bit of the real page number.
@@ -54,6 +58,8 @@ impl PteBits {
         accessed: 0x100,
         write: 0x200,
         exec: 0x4,
+        special: 0x1_0000,
+        user: 0x013,
         kernel: 0x391,
         rpn_shift: 17,
         rpn_mask: !0x1ffff,
@@ -70,6 +76,8 @@ impl PteBits {
         accessed: 0x100,
         write: 0x2,
         exec: 0x1,
+        special: 0x400,
+        user: (1 << 63) | (1 << 62) | 0x4,
         kernel: (1 << 63) | (1 << 62) | 0x18e,
         rpn_shift: 12,
         rpn_mask: 0x001f_ffff_ffff_f000,
@@ -88,6 +96,53 @@ impl PteBits {
     /// Real address of the frame that a PTE maps.
     pub const fn frame(&self, pte: u64) -> Ra {
         Ra::new(((pte & self.rpn_mask) >> self.rpn_shift) << PAGE_SHIFT)
+    }
+
+    /// The PTE that maps `frame` for user and kernel, readable, dirty and young, and writable if `write`.
+    pub const fn user_pte(&self, frame: Ra, write: bool) -> u64 {
+        let bits = if write {
+            self.user | self.write
+        } else {
+            self.user
+        };
+        ((frame.get() >> PAGE_SHIFT) << self.rpn_shift) | bits | self.dirty | self.accessed
+    }
+
+    /// True if two PTEs differ in nothing but hash bits (pte_same).
+    pub const fn same(&self, one: u64, other: u64) -> bool {
+        (one ^ other) & !self.hpteflags() == 0
+    }
+
+    /// True if the area does not allow stores, so that one is not copy on write. The model keeps the area's
+    /// permission in the PTE's SPECIAL bit, having no list of areas.
+    pub const fn is_write_denied(&self, pte: u64) -> bool {
+        pte & self.special != 0
+    }
+
+    /// A PTE after mprotect: the area allows stores if `write`, the PTE if `writable`.
+    pub const fn protected(&self, pte: u64, write: bool, writable: bool) -> u64 {
+        let mut pte = pte & !(self.write | self.special | self.hpteflags());
+        if writable {
+            pte |= self.write;
+        }
+        if !write {
+            pte |= self.special;
+        }
+        pte
+    }
+
+    /// The entry of a page that was swapped out, its content kept in `frame`.
+    pub const fn swap_entry(&self, frame: Ra) -> u64 {
+        (frame.get() >> PAGE_SHIFT) << self.rpn_shift
+    }
+
+    /// The frame that holds a swapped-out page.
+    pub const fn swapped_frame(&self, entry: u64) -> Option<Ra> {
+        if entry == 0 || entry & self.present != 0 {
+            None
+        } else {
+            Some(self.frame(entry))
+        }
     }
 
     /// The 4-bit slot record (hidx): bit 3 for the secondary group, then the position.
@@ -134,6 +189,10 @@ pub struct Layout {
     pub init_mm_cpumask_full: bool,
     /// True if updatepp leaves the TLB alone when the hardware found no HPTE (6.1).
     pub updatepp_skips_tlbie_on_no_hpte: bool,
+    /// True if preemption is off while an mmu_gather is open (v2.6.38, where it is per CPU).
+    pub gather_is_atomic: bool,
+    /// Context number of the first user address space.
+    pub first_user_context: u64,
     /// True if the first vmalloc segment is bolted into the SLB (2.6.38).
     pub vmalloc_segment_bolted: bool,
 }
@@ -154,6 +213,8 @@ impl Layout {
         local_test_in_need_flush: false,
         init_mm_cpumask_full: true,
         updatepp_skips_tlbie_on_no_hpte: false,
+        gather_is_atomic: true,
+        first_user_context: 1,
         vmalloc_segment_bolted: true,
     };
 
@@ -172,6 +233,8 @@ impl Layout {
         local_test_in_need_flush: true,
         init_mm_cpumask_full: false,
         updatepp_skips_tlbie_on_no_hpte: true,
+        gather_is_atomic: false,
+        first_user_context: 6,
         vmalloc_segment_bolted: false,
     };
 
@@ -288,9 +351,14 @@ impl Layout {
         if pte & writable == writable { 0x2 } else { 0x3 }
     }
 
-    /// Bits that a PTE must have for an access by the kernel.
-    pub fn access_bits(&self, store: bool) -> u64 {
-        self.pte.present | if store { self.pte.write } else { 0 }
+    /// Bits that a PTE must have for an access; a user address needs those of a user page.
+    pub fn access_bits(&self, user: bool, store: bool) -> u64 {
+        const USER_2_6_38: u64 = 0x2;
+        let user = match self.version {
+            KernelVersion::V2_6_38 if user => USER_2_6_38,
+            _ => 0,
+        };
+        self.pte.present | user | if store { self.pte.write } else { 0 }
     }
 }
 

@@ -39,6 +39,7 @@ pub mod task;
 mod tlb_hash;
 pub mod trace;
 pub mod tracepoint;
+mod user;
 mod vmalloc;
 mod vmap_area;
 mod workload;

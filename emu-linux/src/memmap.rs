@@ -15,6 +15,9 @@ const fn kernel(ra: u64) -> Ea {
     Ea::new(PAGE_OFFSET | ra)
 }
 
+/// Real address of the reference counts of frames (mem_map), a doubleword each.
+pub const MEM_MAP: u64 = 0x0200_0000;
+
 /// Kernel globals.
 pub mod global {
     use super::{Ea, kernel};
@@ -50,6 +53,10 @@ pub mod global {
     pub const NR_TASKS: Ea = kernel(BASE + 0x2300);
     /// system_state: 1 when RUNNING.
     pub const SYSTEM_STATE: Ea = kernel(BASE + 0x2308);
+    /// Lock of the context allocator.
+    pub const MM_CONTEXT_LOCK: Ea = kernel(BASE + 0x2338);
+    /// Next context number.
+    pub const NEXT_CONTEXT: Ea = kernel(BASE + 0x2340);
     /// Number of CPUs that have an idle task.
     pub const NR_ONLINE: Ea = kernel(BASE + 0x2330);
     /// Next pid.
@@ -121,6 +128,12 @@ pub mod pcpu {
     pub const SLAB_FREE: u64 = 0x2100;
     /// Next SLB slot to use, less one (stab_rr).
     pub const STAB_RR: u64 = 0x2180;
+    /// Context number of the address space whose segments the SLB may hold.
+    pub const PACA_CONTEXT: u64 = 0x2188;
+    /// Segments in the SLB cache; above 8 the cache is useless.
+    pub const SLB_CACHE_COUNT: u64 = 0x2190;
+    /// User segments put into the SLB since the last switch.
+    pub const SLB_CACHE: u64 = 0x2198;
     /// The idle task.
     pub const IDLE_TASK: u64 = 0x4000;
 }
@@ -153,6 +166,10 @@ pub mod mm {
     pub const CPUMASK: u64 = 16;
     /// Context number, from which its VSIDs are made.
     pub const CONTEXT: u64 = 24;
+    /// Tasks that use it.
+    pub const USERS: u64 = 32;
+    /// mmap_sem, as an exclusive sleeping lock.
+    pub const MMAP_SEM: u64 = 40;
     /// Bytes of an mm_struct.
     pub const BYTES: u64 = 128;
 }
@@ -185,6 +202,8 @@ pub mod task {
     pub const LAST_CPU: u64 = 88;
     /// Name, 16 bytes.
     pub const COMM: u64 = 96;
+    /// Its address space, 0 for a kernel thread.
+    pub const MM: u64 = 120;
     /// CPU that it asked to be moved to.
     pub const MOVE_TO: u64 = 112;
 }
@@ -230,4 +249,5 @@ pub const fn field(base: Ea, offset: u64) -> Ea {
 
 const _: () = assert!(batch::VPN + 192 * 8 <= pcpu::RQ_LOCK);
 const _: () = assert!(PERCPU_BASE + 64 * PERCPU_STRIDE <= 0x0140_0000);
+const _: () = assert!(MEM_MAP + (RAM_BYTES / PAGE_SIZE) * 8 <= SLAB_START);
 const _: () = assert!(PAGES_START.is_multiple_of(PAGE_SIZE));

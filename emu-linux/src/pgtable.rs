@@ -96,22 +96,20 @@ impl Linux {
         Ok(())
     }
 
-    /// pte_update() with every bit cleared (pte_clear, ptep_get_and_clear): waits while the PTE is busy,
-    /// then lets the old translation be flushed or queued. Gives the old PTE.
-    pub(crate) fn pte_clear(&self, cx: &mut Ctx<'_>, mm: Mm, ea: Ea, ptep: Ea) -> Run<u64> {
+    /// pte_update(): clears bits of a PTE, waiting while it is busy, then lets the old translation be
+    /// flushed or queued. Gives the old PTE.
+    pub(crate) fn pte_update(
+        &self,
+        cx: &mut Ctx<'_>,
+        mm: Mm,
+        ea: Ea,
+        ptep: Ea,
+        clear: u64,
+    ) -> Run<u64> {
         self.work(cx, Func::PteUpdate)?;
         let bits = self.layout.pte;
-        let old = loop {
-            let old = cx.load_reserve(ptep, "pte_update: ldarx")?;
-            if old & bits.busy != 0 {
-                cx.spin("pte_update: busy")?;
-                continue;
-            }
-            if cx.store_conditional(ptep, 0, "pte_update: stdcx.")? {
-                break old;
-            }
-        };
-        if old & bits.present != 0 {
+        let old = self.pte_change(cx, ptep, clear, 0)?;
+        if old & bits.present != 0 && clear & bits.present != 0 {
             count(&self.counters.ptes_cleared);
             self.trace(cx, Tracepoint::PteCleared { pte: ptep.get() });
         }
@@ -119,6 +117,30 @@ impl Linux {
             self.hpte_need_flush(cx, mm, ea, ptep, old)?;
         }
         Ok(old)
+    }
+
+    /// pte_clear() and ptep_get_and_clear(): every bit.
+    pub(crate) fn pte_clear(&self, cx: &mut Ctx<'_>, mm: Mm, ea: Ea, ptep: Ea) -> Run<u64> {
+        self.pte_update(cx, mm, ea, ptep, u64::MAX)
+    }
+
+    /// __ptep_set_access_flags(): sets bits, never flushes.
+    pub(crate) fn pte_set_bits(&self, cx: &mut Ctx<'_>, ptep: Ea, set: u64) -> Run<()> {
+        self.work(cx, Func::PteUpdate)?;
+        self.pte_change(cx, ptep, 0, set).map(|_| ())
+    }
+
+    fn pte_change(&self, cx: &mut Ctx<'_>, ptep: Ea, clear: u64, set: u64) -> Run<u64> {
+        loop {
+            let old = cx.load_reserve(ptep, "pte_update: ldarx")?;
+            if old & self.layout.pte.busy != 0 {
+                cx.spin("pte_update: busy")?;
+                continue;
+            }
+            if cx.store_conditional(ptep, (old & !clear) | set, "pte_update: stdcx.")? {
+                return Ok(old);
+            }
+        }
     }
 
     /// True if a present PTE maps the address; looks without verbs, for whoever drives the model.

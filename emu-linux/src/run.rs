@@ -95,12 +95,16 @@ pub fn run_policy(
 
     let meter = Arc::new(Meter::default());
     let total = start(&mut engine, &linux, &mut work, config, &meter)?;
-    let (end, oops) = finish(&mut engine, &linux, &mut || {
-        progress(Progress {
-            done: meter.done(),
-            total,
-        });
+    let machine = engine.machine().clone();
+    let mut watchdog = Watchdog::default();
+    let (end, oops) = finish(&mut engine, &linux, &mut |now| {
+        let done = meter.done();
+        progress(Progress { done, total });
+        if watchdog.bites(now, done) {
+            machine.request_stop();
+        }
     })?;
+    let oops = oops.or(watchdog.bitten.map(RunError::Hung));
     if let Some(monitor) = &monitor {
         let now = end.cpus.first().map_or(Cycles::ZERO, |cpu| cpu.clock);
         monitor.lock().end_of_run(Moment {
@@ -113,11 +117,37 @@ pub fn run_policy(
     check_injection(config, &linux)?;
     let report = collect(config, name, &linux, work, &end, &schedule.lock())?;
     match oops {
-        Some(error) if !report.found_violation() => Err(error.into()),
+        Some(error) if !report.found_violation() => Err(error),
         oops => Ok(RunReport {
             oops: oops.map(|error| error.to_string()),
             ..report
         }),
+    }
+}
+
+/// Notices a kernel that goes round in circles: a user program whose store faults for ever on a stale
+/// read-only entry never ends by itself.
+#[derive(Default)]
+struct Watchdog {
+    done: u64,
+    since: Cycles,
+    bitten: Option<Cycles>,
+}
+
+/// Cycles without a completed operation after which a run is given up: several times what the largest
+/// single operation takes.
+const HUNG_CYCLES: Cycles = Cycles::new(1_000_000_000);
+
+impl Watchdog {
+    fn bites(&mut self, now: Cycles, done: u64) -> bool {
+        if done != self.done || now < self.since {
+            (self.done, self.since) = (done, now);
+        }
+        let stuck = now - self.since > HUNG_CYCLES;
+        if stuck && self.bitten.is_none() {
+            self.bitten = Some(now);
+        }
+        stuck
     }
 }
 
@@ -138,8 +168,8 @@ fn check_injection(config: &RunConfig, linux: &Linux) -> Result<(), RunError> {
 fn finish(
     engine: &mut Engine,
     linux: &Linux,
-    poll: &mut dyn FnMut(),
-) -> Result<(RunEnd, Option<EngineError>), RunError> {
+    poll: &mut dyn FnMut(Cycles),
+) -> Result<(RunEnd, Option<RunError>), RunError> {
     match engine.run_polled(poll) {
         Ok(end) => Ok((end, None)),
         Err(error @ EngineError::Guest { .. }) => {
@@ -152,7 +182,7 @@ fn finish(
                 .log
                 .lock()
                 .push(now, Level::Emerg, &format!("Oops: {error}"));
-            Ok((engine.snapshot(), Some(error)))
+            Ok((engine.snapshot(), Some(error.into())))
         }
         Err(error) => Err(error.into()),
     }

@@ -104,6 +104,7 @@ impl Linux {
         }
         cx.store_u64(field(rq, pcpu::RQ_CURR), next.get(), "context_switch: curr")?;
         let context = self.announce_switch(cx, next, preempted)?;
+        self.switch_mm(cx, next)?;
         self.policy.switch_out(self, cx)?;
         cx.switch_to(context)?;
         self.policy.switch_in(self, cx)?;

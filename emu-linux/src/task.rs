@@ -9,6 +9,7 @@ use crate::memmap::{
     STACKS_END, STACKS_START, STATE_DEAD, STATE_RUNNING, STATE_SLEEPING, field, global, pcpu,
     percpu, task,
 };
+use crate::mm::Mm;
 use crate::sched::SLICE_TICKS;
 use crate::sync::HARDIRQ_OFFSET;
 use crate::tracepoint::Tracepoint;
@@ -31,6 +32,8 @@ pub struct TaskSpec {
     pub cpus_allowed: u64,
     /// CPU it starts on.
     pub cpu: CpuId,
+    /// Its address space; `None` for a kernel thread. The task takes over one use of it.
+    pub mm: Option<Mm>,
     /// What it runs.
     pub body: TaskBody,
 }
@@ -69,10 +72,13 @@ impl Linux {
             cx.set_local(stack.get());
             linux.schedule_tail(cx)?;
             body(&linux, cx)?;
+            linux.exit_mm(cx)?;
             linux.exit(cx)
         }));
         let cpu = u64::from(spec.cpu.0);
         self.init_task(cx, stack, pid, cpu, context.get())?;
+        let mm = spec.mm.map_or(0, |mm| mm.address().get());
+        cx.store_u64(field(stack, task::MM), mm, "copy_process: mm")?;
         cx.store_u64(
             field(stack, task::CPUS_ALLOWED),
             spec.cpus_allowed,
@@ -111,6 +117,7 @@ impl Linux {
             (task::PID, pid),
             (task::TIME_SLICE, SLICE_TICKS),
             (task::LAST_CPU, cpu),
+            (task::MM, 0),
             (task::MOVE_TO, 0),
         ];
         for (offset, value) in fields {
@@ -152,6 +159,15 @@ impl Linux {
         self.preempt_enable(cx)
     }
 
+    /// exit_mm(): gives up the address space.
+    fn exit_mm(&self, cx: &mut Ctx<'_>) -> Run<()> {
+        let Some(mm) = self.current_mm(cx)? else {
+            return Ok(());
+        };
+        self.mmput(cx, mm)?;
+        cx.store_u64(field(self.current(cx), task::MM), 0, "exit_mm")
+    }
+
     /// do_exit(). The last task switches the machine off.
     fn exit(&self, cx: &mut Ctx<'_>) -> Run<ContextEnd> {
         self.work(cx, Func::Exit)?;
@@ -179,6 +195,7 @@ impl Linux {
         cx.store_u64(field(rq, pcpu::RQ_CURR), next.get(), "do_exit: curr")?;
         crate::report::count(&self.counters.context_switches);
         let context = self.announce_switch(cx, next, false)?;
+        self.switch_mm(cx, next)?;
         self.policy.switch_out(self, cx)?;
         Ok(ContextEnd::SwitchTo(context))
     }

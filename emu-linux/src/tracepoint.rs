@@ -107,6 +107,15 @@ pub enum Tracepoint {
         /// preempt_count at exit; 0 if balanced.
         preempt_count: u32,
     },
+    /// A task read something else than it had stored.
+    StaleData {
+        /// Where.
+        ea: u64,
+        /// What it had stored.
+        expected: u64,
+        /// What it read.
+        found: u64,
+    },
     /// A spinlock was taken.
     LockAcquired {
         /// Its address.

@@ -19,7 +19,7 @@ fn a_page_set_again_before_its_deferred_flush_gets_two_hptes() {
             linux.pte_clear(cx, Mm::INIT, ea, ptep)?;
             linux.set_pte_at(cx, ptep, pte)?;
             // As hash_preload would: the PTE has forgotten its slot, so a second entry goes in.
-            linux.hash_page(cx, ea, true, true)?;
+            linux.hash_page(cx, Mm::INIT, ea, true, true)?;
             crate::lazy_mmu::flush_and_clear_active(linux, cx)?;
             linux.preempt_enable(cx)
         });
@@ -40,7 +40,7 @@ fn a_page_set_again_after_its_flush_has_one_hpte() {
             let (ptep, pte) = linux.pte_of(cx, ea)?;
             linux.pte_clear(cx, Mm::INIT, ea, ptep)?;
             linux.set_pte_at(cx, ptep, pte)?;
-            linux.hash_page(cx, ea, true, true)?;
+            linux.hash_page(cx, Mm::INIT, ea, true, true)?;
             linux.vfree(cx, ea).map(|_| ())
         });
         assert_eq!(linux.broken(), Vec::<String>::new(), "{version:?}");
@@ -61,7 +61,7 @@ fn a_busy_pte_without_the_access_is_a_page_fault_in_2_6_38_and_a_retry_in_6_1() 
             // must go between the two: ask for the claim alone.
             let busy = (pte | bits.busy) & !bits.write;
             cx.store_u64(ptep, busy, "test")?;
-            let access = linux.layout.access_bits(true);
+            let access = linux.layout.access_bits(false, true);
             assert_eq!(linux.answer_of_claim(cx, ptep, access)?, Some(expected));
             cx.store_u64(ptep, pte | bits.busy, "test")?;
             assert_eq!(
@@ -81,7 +81,7 @@ fn a_hashed_pte_whose_hpte_is_there_is_updated_in_place() {
         let linux = Bench::new("no-kernel-batch", version).run(|linux, cx| {
             let ea = linux.vmalloc(cx, PAGE_SIZE)?.unwrap();
             linux.touch(cx, ea, true)?;
-            linux.hash_page(cx, ea, true, true).map(|_| ())
+            linux.hash_page(cx, Mm::INIT, ea, true, true).map(|_| ())
         });
         assert_eq!(linux.counters.hpte_inserts.load(Relaxed), 1, "{version:?}");
         // 2.6.38 invalidates the TLB even though the hardware had found no entry.
@@ -100,7 +100,7 @@ fn a_hashed_pte_whose_hpte_was_evicted_is_inserted_again() {
             .vpn
             .hash(linux.segment, emu_mmu::PageSize::P4K);
         assert!(linux.native_hpte_remove(cx, linux.hpt.primary(hash))?);
-        linux.hash_page(cx, ea, true, true).map(|_| ())
+        linux.hash_page(cx, Mm::INIT, ea, true, true).map(|_| ())
     });
     assert_eq!(linux.counters.hpte_inserts.load(Relaxed), 2);
     assert_eq!(linux.broken(), Vec::<String>::new());

@@ -76,6 +76,7 @@ impl Bench {
                     stack: None,
                     cpus_allowed: u64::MAX,
                     cpu: CpuId(0),
+                    mm: None,
                     body: Box::new(body),
                 };
                 booting

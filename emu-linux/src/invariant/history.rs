@@ -230,6 +230,13 @@ fn write_tracepoint(f: &mut fmt::Formatter<'_>, tp: &Tracepoint) -> fmt::Result 
         Tracepoint::TaskExit { preempt_count } => {
             write!(f, "exit, preempt_count {preempt_count:#x}")
         }
+        Tracepoint::StaleData {
+            ea,
+            expected,
+            found,
+        } => {
+            write!(f, "read {found:#x} at {ea:#x}, stored {expected:#x}")
+        }
         Tracepoint::LockAcquired { lock } => write!(f, "take lock {lock:#x}"),
         Tracepoint::LockReleased { lock } => write!(f, "release lock {lock:#x}"),
     }

@@ -11,6 +11,7 @@
 mod duplicate_hpte;
 mod history;
 mod lost_flush;
+mod stale_translation;
 mod unbalanced_preempt;
 mod unsafe_per_cpu;
 
@@ -26,9 +27,10 @@ use std::fmt::Display;
 use unbalanced_preempt::UnbalancedPreempt;
 
 /// The names of the rules that [`Monitor`] checks, in the order of [`Monitor::violations`].
-pub const NAMES: [&str; 4] = [
+pub const NAMES: [&str; 5] = [
     duplicate_hpte::NAME,
     lost_flush::NAME,
+    stale_translation::NAME,
     unbalanced_preempt::NAME,
     unsafe_per_cpu::NAME,
 ];
@@ -39,6 +41,7 @@ pub fn explain(kind: &str) -> Option<&'static str> {
     match kind {
         duplicate_hpte::NAME => Some(duplicate_hpte::EXPLANATION),
         lost_flush::NAME => Some(lost_flush::EXPLANATION),
+        stale_translation::NAME => Some(stale_translation::EXPLANATION),
         unbalanced_preempt::NAME => Some(unbalanced_preempt::EXPLANATION),
         unsafe_per_cpu::NAME => Some(unsafe_per_cpu::EXPLANATION),
         _ => None,
@@ -113,6 +116,9 @@ impl Monitor {
         log.history.push(at, Happened::Linux(tp));
         if let Some(lookup) = unsafe_per_cpu::check(&tp) {
             log.broken(unsafe_per_cpu::NAME, at, &lookup);
+        }
+        if let Some(stale) = stale_translation::check(&tp) {
+            log.broken(stale_translation::NAME, at, &stale);
         }
         if let Some(unbalanced) = unbalanced_preempt.tracepoint(at.task, &tp) {
             log.broken(unbalanced_preempt::NAME, at, &unbalanced);

@@ -99,10 +99,18 @@ fn a_broken_run_is_told_by_kind_in_the_order_of_the_names() {
     let mut monitor = monitor();
     bystander(&mut monitor);
     monitor.tracepoint(at(8, B), lookup());
+    monitor.tracepoint(
+        at(8, B),
+        Tracepoint::StaleData {
+            ea: 0x1000_0008,
+            expected: 1,
+            found: 2,
+        },
+    );
     monitor.tracepoint(at(9, B), Tracepoint::TaskExit { preempt_count: 1 });
     let found = monitor.violations();
     let kinds: Vec<_> = found.iter().map(|v| (v.kind.as_str(), v.count)).collect();
-    let counts = [1, 1, 1, 2];
+    let counts = [1, 1, 1, 1, 2];
     assert_eq!(kinds, NAMES.into_iter().zip(counts).collect::<Vec<_>>());
 
     let duplicate = &found[0].first;
@@ -128,7 +136,7 @@ fn a_broken_run_is_told_by_kind_in_the_order_of_the_names() {
         ]
     );
     assert_eq!(
-        found[3].first.comm, "swapoff",
+        found[4].first.comm, "swapoff",
         "the first one, not the last"
     );
 }

@@ -4,6 +4,7 @@
 
 mod replay;
 mod swap;
+mod user_random;
 mod vmalloc_pairs;
 mod vmalloc_random;
 
@@ -87,6 +88,28 @@ const SCENARIOS: &[Scenario] = &[
         },
         start: vmalloc_random::start,
         operations: vmalloc_random::operations,
+        touch_max: None,
+        repeats: true,
+    },
+    Scenario {
+        info: ScenarioInfo {
+            name: "user-random",
+            about: "Two processes of two threads that store, load, unmap, move, swap out and fork at \
+                    random and check what they read, beside two tasks that use vmalloc \
+                    (--operations in all, default 4000). Best with --schedule random.",
+        },
+        start: user_random::start,
+        operations: user_random::operations,
+        touch_max: None,
+        repeats: true,
+    },
+    Scenario {
+        info: ScenarioInfo {
+            name: "user-mprotect",
+            about: "The same with mprotect, which clears and sets PTEs in one lazy section.",
+        },
+        start: user_random::start_mprotect,
+        operations: user_random::operations,
         touch_max: None,
         repeats: true,
     },

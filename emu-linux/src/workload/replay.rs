@@ -115,6 +115,7 @@ impl Replayer {
             stack: None,
             cpus_allowed: linux.allowed(cpu),
             cpu,
+            mm: None,
             body: Box::new(move |linux, cx| {
                 if first {
                     replayer.map_pre_existing(linux, cx)?;

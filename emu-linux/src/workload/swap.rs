@@ -45,6 +45,7 @@ pub(super) fn start(
         stack: Some(va(Ra::new(SWAPON_STACK))),
         cpus_allowed: allowed,
         cpu: CpuId(0),
+        mm: None,
         body: Box::new(move |linux, cx| {
             let mapped = sys_swapon(linux, cx, touch)?;
             meter.step();
@@ -55,6 +56,7 @@ pub(super) fn start(
                 stack: Some(va(Ra::new(SWAPOFF_STACK))),
                 cpus_allowed: allowed,
                 cpu: cx.cpu_id(),
+                mm: None,
                 body: Box::new(move |linux, cx| {
                     let mapped = map.lock().take();
                     if let Some(swap_map) = mapped {

@@ -31,6 +31,7 @@ pub(super) fn start(
         stack: None,
         cpus_allowed: linux.allowed(CpuId(0)),
         cpu: CpuId(0),
+        mm: None,
         body: Box::new(move |linux, cx| {
             for _ in 0..pairs {
                 if let Ok(area) = linux.vmalloc(cx, PAGES * PAGE_SIZE)? {

@@ -32,30 +32,45 @@ pub(super) fn start(
     let all = operations(config);
     for i in 0..TASKS {
         let mine = all / TASKS + u64::from(i < all % TASKS);
-        let mut rng = ChaCha8Rng::seed_from_u64(config.seed.wrapping_mul(TASKS).wrapping_add(i));
-        let meter = meter.clone();
+        let seed = config.seed.wrapping_mul(TASKS).wrapping_add(i);
         let cpu = CpuId((i % u64::from(linux.cpus)) as u16);
-        let task = TaskSpec {
-            comm: format!("vmalloc/{i}"),
-            pid: None,
-            stack: None,
-            cpus_allowed: linux.allowed(cpu),
-            cpu,
-            body: Box::new(move |linux, cx| {
-                let mut kept = Vec::new();
-                for _ in 0..mine {
-                    one(linux, cx, &mut rng, &mut kept)?;
-                    meter.step();
-                }
-                for area in kept {
-                    linux.vfree(cx, area)?;
-                }
-                Ok(())
-            }),
-        };
-        let _ = linux.spawn_task(cx, task)?;
+        spawn(linux, cx, i, cpu, mine, seed, meter)?;
     }
     Ok(())
+}
+
+/// Makes one such task.
+pub(super) fn spawn(
+    linux: &Arc<Linux>,
+    cx: &mut Ctx<'_>,
+    number: u64,
+    cpu: CpuId,
+    operations: u64,
+    seed: u64,
+    meter: &Arc<Meter>,
+) -> Run<()> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let meter = meter.clone();
+    let task = TaskSpec {
+        comm: format!("vmalloc/{number}"),
+        pid: None,
+        stack: None,
+        cpus_allowed: linux.allowed(cpu),
+        cpu,
+        mm: None,
+        body: Box::new(move |linux, cx| {
+            let mut kept = Vec::new();
+            for _ in 0..operations {
+                one(linux, cx, &mut rng, &mut kept)?;
+                meter.step();
+            }
+            for area in kept {
+                linux.vfree(cx, area)?;
+            }
+            Ok(())
+        }),
+    };
+    linux.spawn_task(cx, task).map(|_| ())
 }
 
 /// One operation: free a kept area, or make one and touch a random part of it.
