@@ -327,6 +327,10 @@ impl Linux {
         let mut busiest = (mine, NONE);
         for cpu in 0..self.cpus {
             let other = percpu(cpu);
+            // Its own count may have grown since, and its lock must not be taken twice.
+            if other == rq {
+                continue;
+            }
             let waiting = cx.load_u64(field(other, pcpu::RQ_WAITING), "load_balance: other")?;
             if waiting > busiest.0 {
                 busiest = (waiting, other);
