@@ -8,6 +8,7 @@
 //! | [`memory`] | guest memory: big-endian, atomic, by value |
 //! | [`hpte`], [`pteg`] | the entry and the group of eight |
 //! | [`hpt`] | the table's place, and software's operations on it over [`TableAccess`] |
+//! | [`hcall`] | a hypervisor's calls on a table that it owns |
 //! | [`invalidate`] | the operand of `tlbie` and `tlbiel` |
 //! | [`slb`], [`tlb`], [`erat`] | the lookaside structures of a CPU |
 //! | [`protect`], [`fault`], [`translate`] | key and pp; causes of faults; effective to real |
@@ -41,6 +42,7 @@ pub mod addr;
 pub mod check;
 pub mod erat;
 pub mod fault;
+pub mod hcall;
 pub mod hpt;
 pub mod hpte;
 pub mod invalidate;
@@ -56,6 +58,7 @@ pub use addr::{Ea, Esid, GroupIndex, HpteIndex, PageSize, Ra, SegmentSize, Vpn, 
 pub use check::{Duplicate, DuplicateChecker};
 pub use erat::{Erat, EratEntry};
 pub use fault::Fault;
+pub use hcall::{Hcall, HcallError, Hypervisor};
 pub use hpt::{
     Barrier, CompareOrder, Direct, FlushEntry, Hpt, HptError, Step, TableAccess, tlbie_sequence,
     tlbiel_sequence,
