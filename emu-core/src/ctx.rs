@@ -377,7 +377,7 @@ impl<'y> Ctx<'y> {
         self.store_at(ra, value, step)
     }
 
-    /// Loads a doubleword as a user program (MSR[PR] = 1).
+    /// Loads a doubleword as a user program (problem state).
     ///
     /// # Errors
     /// A storage interrupt that the guest could not resolve, or the end of the run.
@@ -387,7 +387,7 @@ impl<'y> Ctx<'y> {
         self.load_at(ra, step)
     }
 
-    /// Stores a doubleword as a user program (MSR[PR] = 1).
+    /// Stores a doubleword as a user program (problem state).
     ///
     /// # Errors
     /// A storage interrupt that the guest could not resolve, or the end of the run.
@@ -629,13 +629,13 @@ impl<'y> Ctx<'y> {
 
     // --- interrupts and contexts -------------------------------------------------------------------
 
-    /// True if external interrupts are enabled (MSR[EE]).
+    /// True if external interrupts are enabled (the EE bit of the MSR).
     #[inline]
     pub fn interrupts_enabled(&self) -> bool {
         self.cpu_ref().interrupts_enabled
     }
 
-    /// Sets MSR[EE] and gives what it was. Enabling lets a pending interrupt land at once.
+    /// Enables or disables external interrupts (the EE bit of the MSR) and gives what it was. Enabling lets a pending interrupt land at once.
     ///
     /// # Errors
     /// The end of the run.

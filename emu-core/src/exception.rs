@@ -19,7 +19,7 @@ pub enum Exception {
     #[error("the run was stopped")]
     Stop,
     /// A storage interrupt that the guest's vector could not resolve (a kernel oops).
-    #[error("unresolved storage interrupt: {0:?}")]
+    #[error("unresolved {0}")]
     Fault(Fault),
     /// A real address outside guest memory, or misaligned.
     #[error("machine check: {0}")]

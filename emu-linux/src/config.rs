@@ -98,7 +98,7 @@ impl RunConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// No policy of that name.
-    #[error("no policy `{name}`{}; `emu policy list` names them all", nearest_words(.nearest))]
+    #[error("no policy `{name}`{} `emu policy list` names them all", sentence_end(.nearest))]
     NoPolicy {
         /// What was asked for.
         name: String,
@@ -158,13 +158,6 @@ fn sentence_end(nearest: &Option<String>) -> String {
     nearest
         .as_ref()
         .map_or_else(|| ".".to_owned(), |n| format!(", did you mean `{n}`?"))
-}
-
-fn nearest_words(nearest: &Option<String>) -> String {
-    nearest
-        .as_ref()
-        .map(|n| format!(", did you mean `{n}`?"))
-        .unwrap_or_default()
 }
 
 /// How far a run has come.

@@ -320,7 +320,7 @@ impl Linux {
         Ok(())
     }
 
-    /// load_balance(): pulls one waiting task from the busiest CPU that has two more than this one.
+    /// load_balance(): pulls one waiting task from the CPU where most wait, if more wait there than here.
     pub(crate) fn load_balance(&self, cx: &mut Ctx<'_>, rq: Ea) -> Run<()> {
         self.work(cx, Func::LoadBalance)?;
         let mine = cx.load_u64(field(rq, pcpu::RQ_WAITING), "load_balance: mine")?;

@@ -79,7 +79,7 @@ pub enum Tracepoint {
         function: &'static str,
         /// preempt_count of the task.
         preempt_count: u32,
-        /// MSR[EE].
+        /// External interrupts are enabled (MSR bit EE).
         interrupts_enabled: bool,
         /// The task may run on this CPU only.
         pinned: bool,

@@ -52,6 +52,25 @@ pub enum Fault {
     },
 }
 
+impl std::error::Error for Fault {}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ea = self.ea();
+        match self {
+            Fault::DataSegment { .. } => write!(f, "data segment interrupt at {ea}"),
+            Fault::InstructionSegment { .. } => write!(f, "instruction segment interrupt at {ea}"),
+            Fault::DataStorage { dsisr, .. } => {
+                write!(f, "data storage interrupt at {ea}, DSISR {dsisr:#x}")
+            }
+            Fault::InstructionStorage { srr1, .. } => {
+                write!(f, "instruction storage interrupt at {ea}, SRR1 {srr1:#x}")
+            }
+            Fault::MachineCheck { error, .. } => write!(f, "machine check at {ea}: {error}"),
+        }
+    }
+}
+
 impl Fault {
     /// The interrupt vector (Power ISA 2.07 Book III-S 6.5).
     #[inline]

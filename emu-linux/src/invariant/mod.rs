@@ -5,7 +5,7 @@
 //! to stop a run, to change it, or to guess: a broken rule is counted, and told in full the first
 //! time.
 //!
-//! All four rules are exact in deterministic mode, where events arrive in the order they took
+//! All the rules are exact in deterministic mode, where events arrive in the order they took
 //! place.
 
 mod duplicate_hpte;
