@@ -91,13 +91,15 @@ pub enum Category {
     Barriers,
     /// Interrupt entry and return.
     Interrupts,
+    /// Hypervisor call entry and return.
+    Hypercalls,
     /// Waiting for an interrupt, or halted while other CPUs finish.
     Idle,
 }
 
 impl Category {
     /// Number of categories.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 12;
     /// All categories in report order.
     pub const ALL: [Category; Self::COUNT] = [
         Category::Instructions,
@@ -110,6 +112,7 @@ impl Category {
         Category::Ptesync,
         Category::Barriers,
         Category::Interrupts,
+        Category::Hypercalls,
         Category::Idle,
     ];
 
@@ -126,6 +129,7 @@ impl Category {
             Category::Ptesync => "ptesync",
             Category::Barriers => "barriers",
             Category::Interrupts => "interrupts",
+            Category::Hypercalls => "hypercalls",
             Category::Idle => "idle",
         }
     }
@@ -295,6 +299,10 @@ cost_table! {
     interrupt_entry,
     /// rfid.
     rfid,
+    /// Entry into the hypervisor by a call, with what it saves.
+    hypercall_entry,
+    /// Return from it.
+    hypercall_return,
     /// mtspr or mfspr, mtmsrd.
     special_register,
     /// Delay from sending an inter-processor interrupt to its arrival.

@@ -449,6 +449,19 @@ impl<'y> Ctx<'y> {
     pub fn load_reserve(&mut self, ea: Ea, step: Step) -> Run<u64> {
         self.begin()?;
         let ra = self.translate(ea, Access::Load)?;
+        self.load_reserve_at(ra, step)
+    }
+
+    /// ldarx at a real address (real mode).
+    ///
+    /// # Errors
+    /// An address outside memory, or the end of the run.
+    pub fn load_reserve_real(&mut self, ra: Ra, step: Step) -> Run<u64> {
+        self.begin()?;
+        self.load_reserve_at(ra, step)
+    }
+
+    fn load_reserve_at(&mut self, ra: Ra, step: Step) -> Run<u64> {
         let cost = self.machine.costs.load_reserve;
         self.cpu_mut().charge(Category::Reservation, cost);
         self.note_access(ra, false, step);
@@ -466,6 +479,19 @@ impl<'y> Ctx<'y> {
     pub fn store_conditional(&mut self, ea: Ea, value: u64, step: Step) -> Run<bool> {
         self.begin()?;
         let ra = self.translate(ea, Access::Store)?;
+        self.store_conditional_at(ra, value, step)
+    }
+
+    /// stdcx. at a real address (real mode); as [`Ctx::store_conditional`].
+    ///
+    /// # Errors
+    /// An address outside memory, or the end of the run.
+    pub fn store_conditional_real(&mut self, ra: Ra, value: u64, step: Step) -> Run<bool> {
+        self.begin()?;
+        self.store_conditional_at(ra, value, step)
+    }
+
+    fn store_conditional_at(&mut self, ra: Ra, value: u64, step: Step) -> Run<bool> {
         let cost = self.machine.costs.store_conditional;
         let cpu = self.cpu_mut();
         cpu.charge(Category::Reservation, cost);
@@ -700,6 +726,29 @@ impl<'y> Ctx<'y> {
             self.pause(Pause::Wait);
         }
         Ok(())
+    }
+
+    /// Calls the hypervisor (`sc` with LEV=1): `body` is its code, which runs on this CPU with the
+    /// guest's interrupts held back until it returns.
+    ///
+    /// # Errors
+    /// Those of `body`, or the end of the run.
+    pub fn hypercall<T>(&mut self, body: impl FnOnce(&mut Self) -> Run<T>) -> Run<T> {
+        self.begin()?;
+        let (entry, back) = {
+            let costs = &self.machine.costs;
+            (costs.hypercall_entry, costs.hypercall_return)
+        };
+        let cpu = self.cpu_mut();
+        let enabled = cpu.interrupts_enabled;
+        cpu.reservation = None;
+        cpu.set_interrupts(false);
+        cpu.charge(Category::Hypercalls, entry);
+        let result = body(self);
+        let cpu = self.cpu_mut();
+        cpu.charge(Category::Hypercalls, back);
+        cpu.set_interrupts(enabled);
+        result
     }
 
     /// Makes a new context of guest code. It runs when some CPU switches to it.
