@@ -3,6 +3,7 @@
 //! Owns the configuration that a program or the command fills in, and its checks.
 
 use emu_core::Schedule;
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// The kernel whose layout and behaviour is modelled.
@@ -23,6 +24,30 @@ impl KernelVersion {
         match self {
             KernelVersion::V2_6_38 => "2.6.38",
             KernelVersion::V6_1 => "6.1",
+        }
+    }
+}
+
+/// How the kernel reaches its hash table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// Itself, with `tlbie`.
+    #[default]
+    Native,
+    /// By calls to the hypervisor that owns the table.
+    Lpar,
+}
+
+impl Backend {
+    /// All of them.
+    pub const ALL: [Backend; 2] = [Backend::Native, Backend::Lpar];
+
+    /// The name as typed and reported.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Backend::Native => "native",
+            Backend::Lpar => "lpar",
         }
     }
 }
@@ -55,6 +80,8 @@ pub struct RunConfig {
     pub policy: String,
     /// Kernel; `None` takes the source's own (2.6.38 for scenarios, 6.1 for traces).
     pub kernel: Option<KernelVersion>,
+    /// Who writes the hash table.
+    pub backend: Backend,
     /// log2 of the number of groups; `None` takes the kernel's rule for the memory size.
     pub htab_bits: Option<u8>,
     /// Number of CPUs, 1 to 64; `None` takes the source's own.
@@ -81,6 +108,7 @@ impl RunConfig {
         RunConfig {
             policy: policy.to_owned(),
             kernel: None,
+            backend: Backend::Native,
             htab_bits: None,
             cpus: None,
             seed: 1,

@@ -137,7 +137,7 @@ impl Linux {
         let flags = self.layout.hpte_flags(new);
         if old & bits.hashpte != 0 {
             let index = self.recorded_slot(page, old);
-            if self.native_hpte_updatepp(cx, index, page, flags, no_hpte)? {
+            if self.hpte_updatepp(cx, index, page, flags, no_hpte)? {
                 cx.store_u64(ptep, new & !bits.busy, "__hash_page_4K: store updated pte")?;
                 return Ok(HashResult::Retry);
             }
@@ -201,10 +201,10 @@ impl Linux {
         let hash = page.vpn.hash(page.segment, PageSize::P4K);
         let (primary, secondary) = (self.hpt.primary(hash), self.hpt.secondary(hash));
         loop {
-            if let Some(hidx) = self.native_hpte_insert(cx, primary, page, r, false)? {
+            if let Some(hidx) = self.hpte_insert(cx, primary, page, r, false)? {
                 return Ok(hidx);
             }
-            if let Some(hidx) = self.native_hpte_insert(cx, secondary, page, r, true)? {
+            if let Some(hidx) = self.hpte_insert(cx, secondary, page, r, true)? {
                 return Ok(hidx);
             }
             let victim = if cx.timebase_bits(1)? == 1 {
@@ -212,7 +212,7 @@ impl Linux {
             } else {
                 secondary
             };
-            if self.native_hpte_remove(cx, victim)? {
+            if self.hpte_remove(cx, victim)? {
                 count(&self.counters.hpte_evictions);
             }
         }

@@ -3,7 +3,7 @@
 //! Owns what never changes after boot and the sinks of reports. Refuses shared mutable state: that lies
 //! in guest memory (`memmap`).
 
-use crate::config::{KernelVersion, RunConfig, RunError};
+use crate::config::{Backend, KernelVersion, RunConfig, RunError};
 use crate::functions::{Func, FunctionCosts};
 use crate::invariant::Monitor;
 use crate::layout::{Layout, PAGE_SHIFT, va};
@@ -41,6 +41,7 @@ pub struct Linux {
     pub(crate) machine: MachineKind,
     pub(crate) segment: SegmentSize,
     pub(crate) hpt: Hpt,
+    pub(crate) backend: Backend,
     pub(crate) cpus: u16,
     pub(crate) functions: FunctionCosts,
     pub(crate) tick_cycles: Cycles,
@@ -149,6 +150,7 @@ impl Linux {
                 MachineKind::Power8 => SegmentSize::S1T,
             },
             hpt: shape.hpt,
+            backend: config.backend,
             cpus: shape.cpus,
             functions,
             tick_cycles: shape.costs.micros(TICK_MICROS),
@@ -241,7 +243,11 @@ impl Linux {
 
     /// htab_bolt_mapping over all of memory with 16M pages, real mode.
     fn bolt_linear_map(&self, cx: &mut Ctx<'_>) -> Run<()> {
-        let end = cx.machine().memory().len();
+        let end = match self.backend {
+            Backend::Native => cx.machine().memory().len(),
+            // The hypervisor's table is not the partition's memory.
+            Backend::Lpar => self.hpt.base().get(),
+        };
         let step = PageSize::P16M.bytes();
         let mut ra = 0;
         while ra < end {
@@ -253,14 +259,16 @@ impl Linux {
                 .with_valid();
             let r = HpteR::new(Ra::new(ra), PageSize::P16M, PageSize::P16M).with_flags(0x194);
             let group = self.hpt.primary(hash);
-            let mut table = crate::hash_native::RealTable(cx);
-            let slot = self.hpt.insert(&mut table, group, v, r, false)?;
-            if slot.is_none() {
+            if self.bolt(cx, group, v, r)?.is_none() {
                 return Err(emu_core::Exception::Corrupt(
                     "no room to bolt the linear map",
                 ));
             }
             ra += step;
+        }
+        // As for inserts, what boot did is not counted.
+        for calls in &self.counters.hcalls {
+            calls.store(0, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -19,7 +19,9 @@ mod behaviour;
 pub mod config;
 pub mod functions;
 mod hash_fault;
+mod hash_lpar;
 mod hash_native;
+mod hash_ops;
 pub mod invariant;
 pub mod kernel;
 pub mod layout;
@@ -44,7 +46,9 @@ mod vmalloc;
 mod vmap_area;
 mod workload;
 
-pub use config::{KernelVersion, Progress, RunConfig, RunError, ScheduleChoice, Source, nearest};
+pub use config::{
+    Backend, KernelVersion, Progress, RunConfig, RunError, ScheduleChoice, Source, nearest,
+};
 pub use kernel::{Errno, Kernel, Linux};
 pub use lazy_mmu::policy::{PolicyInfo, policies};
 pub use lazy_mmu::{LazyMmuPolicy, VmallocWalk};

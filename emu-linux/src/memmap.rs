@@ -29,6 +29,8 @@ pub mod global {
     pub const INIT_MM: Ea = kernel(BASE + 0x2080);
     /// native_tlbie_lock.
     pub const NATIVE_TLBIE_LOCK: Ea = kernel(BASE + 0x2180);
+    /// pSeries_lpar_tlbie_lock.
+    pub const PSERIES_LPAR_TLBIE_LOCK: Ea = kernel(BASE + 0x2188);
     /// zone->lock.
     pub const ZONE_LOCK: Ea = kernel(BASE + 0x2200);
     /// First free page of the zone's list, 0 if none.

@@ -3,6 +3,7 @@
 //! Owns the shape of the JSON (`schema` names its version) and the live counters behind it. Refuses to
 //! print: text is the command's.
 
+use emu_mmu::Hcall;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +24,8 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: AtomicU64,)*
             /// How many batches of each size were flushed; the index is the size.
             pub batch_sizes: [AtomicU64; BATCH_ENTRIES_MAX + 1],
+            /// Hypervisor calls on the table; the index is the [`Hcall`].
+            pub hcalls: [AtomicU64; Hcall::COUNT],
         }
 
         impl Default for Counters {
@@ -30,6 +33,7 @@ macro_rules! counters {
                 Counters {
                     $($name: AtomicU64::new(0),)*
                     batch_sizes: std::array::from_fn(|_| AtomicU64::new(0)),
+                    hcalls: std::array::from_fn(|_| AtomicU64::new(0)),
                 }
             }
         }
@@ -48,7 +52,7 @@ macro_rules! counters {
             /// Back to zero: what happened so far was preparation.
             pub fn reset(&self) {
                 $(self.$name.store(0, Ordering::Relaxed);)*
-                for of_size in &self.batch_sizes {
+                for of_size in self.batch_sizes.iter().chain(&self.hcalls) {
                     of_size.store(0, Ordering::Relaxed);
                 }
             }
@@ -61,7 +65,10 @@ macro_rules! counters {
                         .map(|(size, n)| (size as u64, n.load(Ordering::Relaxed)))
                         .filter(|&(_, n)| n > 0)
                         .collect(),
-                    hcalls: BTreeMap::new(),
+                    hcalls: Hcall::ALL.iter().zip(&self.hcalls)
+                        .map(|(call, n)| (call.name().to_owned(), n.load(Ordering::Relaxed)))
+                        .filter(|&(_, n)| n > 0)
+                        .collect(),
                 }
             }
         }
@@ -75,7 +82,12 @@ macro_rules! counters {
                         .map(|(size, n)| (*size, n - earlier.batch_sizes.get(size).unwrap_or(&0)))
                         .filter(|&(_, n)| n > 0)
                         .collect(),
-                    hcalls: self.hcalls.clone(),
+                    hcalls: self.hcalls.iter()
+                        .map(|(name, n)| {
+                            (name.clone(), n - earlier.hcalls.get(name).unwrap_or(&0))
+                        })
+                        .filter(|&(_, n)| n > 0)
+                        .collect(),
                 };
                 grown.preempt_off_cycles_max = self.preempt_off_cycles_max;
                 grown
@@ -219,7 +231,7 @@ pub struct RunReport {
     pub kernel: String,
     /// Base page size, `4k`.
     pub pages: String,
-    /// Writer of the hash table, `native`.
+    /// Writer of the hash table, `native` or `lpar`.
     pub backend: String,
     /// Machine of the cost table.
     pub machine: String,

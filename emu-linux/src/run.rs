@@ -351,7 +351,7 @@ fn collect(
         policy: linux.policy.name().to_owned(),
         kernel: linux.layout.version.name().to_owned(),
         pages: "4k".to_owned(),
-        backend: "native".to_owned(),
+        backend: linux.backend.name().to_owned(),
         machine: linux.machine.name().to_owned(),
         htab_bits: linux.hpt.groups_log2(),
         cpus: linux.cpus,

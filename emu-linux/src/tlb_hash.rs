@@ -175,7 +175,7 @@ impl Linux {
         }
     }
 
-    /// flush_hash_page() with the native writer.
+    /// flush_hash_page().
     fn flush_hash_page(
         &self,
         cx: &mut Ctx<'_>,
@@ -185,7 +185,7 @@ impl Linux {
     ) -> Run<()> {
         cx.call("flush_hash_page", |cx| {
             self.work(cx, Func::FlushHashPage)?;
-            self.native_hpte_invalidate(cx, self.recorded_slot(page, pte), page, local)
+            self.hpte_invalidate(cx, self.recorded_slot(page, pte), page, local)
         })
     }
 
@@ -193,7 +193,7 @@ impl Linux {
     fn flush_hash_range(&self, cx: &mut Ctx<'_>, b: Ea, number: u64, local: bool) -> Run<()> {
         cx.call("flush_hash_range", |cx| {
             self.work(cx, Func::FlushHashRange)?;
-            self.native_flush_hash_range(cx, b, number.min(BATCH_NR), local)
+            self.flush_hash_range_hook(cx, b, number.min(BATCH_NR), local)
         })
     }
 

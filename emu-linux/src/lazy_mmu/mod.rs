@@ -77,7 +77,7 @@ pub trait LazyMmuPolicy: Send + Sync {
     /// The end of the run.
     fn flush_range_batch(&self, linux: &Linux, cx: &mut Ctx<'_>, callers: Ea) -> Run<Ea> {
         let _ = callers;
-        linux.this_cpu_batch(cx, "native_flush_hash_range")
+        linux.this_cpu_batch(cx, linux.range_flush_function())
     }
 
     /// In `__switch_to`, on the outgoing task, run-queue lock held, interrupts off.

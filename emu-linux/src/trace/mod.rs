@@ -36,6 +36,7 @@ mod synthesis;
 mod unknown;
 mod warning;
 
+pub use crate::config::Backend;
 pub use error::{Malformed, MalformedLine, MalformedSummary, TraceError};
 pub use event::{Event, RangeFlush};
 pub use ftrace::{Header, Reader};
@@ -44,7 +45,7 @@ pub use op::{Op, TraceOp};
 pub use recipe::recipe;
 pub use record::{Comm, Flags, Record, TaskId};
 pub use recorded::{Counts, RecordedCounts, SegmentCounts};
-pub use survey::{Backend, KernelHint, PreExisting, Survey, Unexplained};
+pub use survey::{KernelHint, PreExisting, Survey, Unexplained};
 pub use warning::Warning;
 
 /// First effective address of the kernel on 64-bit Book3S: `PAGE_OFFSET`

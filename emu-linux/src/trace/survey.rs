@@ -11,6 +11,7 @@ use super::{
     Event, KERNEL_EA_START, MalformedSummary, Op, RangeFlush, Reader, Record, RecordedCounts,
     TaskId, TraceError,
 };
+use crate::config::Backend;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -36,16 +37,6 @@ pub struct Unexplained {
     pub touches: u64,
     /// Frees.
     pub frees: u64,
-}
-
-/// How the recorded kernel reached its hash table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Backend {
-    /// Itself, with `tlbie`.
-    Native,
-    /// Through hypercalls.
-    Lpar,
 }
 
 /// What the records tell about the recorded kernel.

@@ -1,0 +1,270 @@
+//! The writer of a hash table that a hypervisor owns (`arch/powerpc/platforms/pseries/lpar.c`), and
+//! the hypervisor's side of each call as the CPU runs it.
+//!
+//! Owns which calls the kernel makes, with which operands. Refuses what a call does to the table:
+//! that is `emu_mmu::Hypervisor`.
+
+use crate::config::KernelVersion;
+use crate::functions::Func;
+use crate::kernel::Linux;
+use crate::memmap::{batch, field, global};
+use crate::mm::VirtualPage;
+use crate::report::count;
+use emu_core::{Ctx, Exception, Run, Step};
+use emu_mmu::hcall::{
+    Answer, BULK_ENTRIES_MAX, H_ANDCOND, H_AVPN, HBR_END, HBR_NOT_FOUND, bulk_request,
+};
+use emu_mmu::{
+    Barrier, Ea, GroupIndex, Hcall, HcallError, HpteIndex, HpteR, HpteV, Hypervisor, Ra,
+    TableAccess, TlbInvalidate, Vpn,
+};
+
+/// Bits of doubleword 1 that H_PROTECT takes where they stand, and those it takes shifted down.
+const PROTECT_2_6_38: u64 = 0x7;
+const PROTECT_6_1: u64 = HpteR::PP_MASK | HpteR::N | HpteR::KEY_LO;
+
+/// The table as the hypervisor reaches it: in real mode, beside other CPUs.
+struct HypervisorTable<'a, 'y>(&'a mut Ctx<'y>);
+
+impl TableAccess for HypervisorTable<'_, '_> {
+    type Error = Exception;
+
+    fn load(&mut self, ra: Ra, step: Step) -> Run<u64> {
+        self.0.load_real_u64(ra, step)
+    }
+
+    fn store(&mut self, ra: Ra, value: u64, step: Step) -> Run<()> {
+        self.0.store_real_u64(ra, value, step)
+    }
+
+    fn compare_exchange(&mut self, ra: Ra, old: u64, new: u64, step: Step) -> Run<bool> {
+        Ok(self.0.load_reserve_real(ra, step)? == old
+            && self.0.store_conditional_real(ra, new, step)?)
+    }
+
+    fn barrier(&mut self, barrier: Barrier, step: Step) -> Run<()> {
+        self.0.barrier(barrier, step)
+    }
+
+    fn tlb_invalidate(&mut self, operand: TlbInvalidate, step: Step) -> Run<()> {
+        self.0.tlb_invalidate(operand, step)
+    }
+
+    fn spin(&mut self, step: Step) -> Run<()> {
+        self.0.spin(step)
+    }
+}
+
+/// A return code that the kernel takes for a bug of its own or of the hypervisor (BUG_ON).
+fn fatal<T>(_: HcallError) -> Run<T> {
+    Err(Exception::Corrupt(
+        "the hypervisor refused a call that the kernel is sure of",
+    ))
+}
+
+impl Linux {
+    /// One call: counted, charged, and run with the guest's interrupts held back.
+    fn hcall<T>(
+        &self,
+        cx: &mut Ctx<'_>,
+        call: Hcall,
+        body: impl FnOnce(&Hypervisor, &mut HypervisorTable<'_, '_>) -> Answer<T, Exception>,
+    ) -> Answer<T, Exception> {
+        count(&self.counters.hcalls[call as usize]);
+        let hypervisor = Hypervisor::new(self.hpt, self.hpt.base().get());
+        cx.hypercall(|cx| body(&hypervisor, &mut HypervisorTable(cx)))
+    }
+
+    /// H_ENTER without flags; `None` if the group is full. Any other refusal is -2 in the kernel: "hash
+    /// failure", after which the access that faulted is an oops.
+    pub(crate) fn h_enter(
+        &self,
+        cx: &mut Ctx<'_>,
+        group: GroupIndex,
+        v: HpteV,
+        r: HpteR,
+    ) -> Run<Option<HpteIndex>> {
+        let index = group.slot(0);
+        match self.hcall(cx, Hcall::Enter, |hv, table| {
+            hv.enter(table, 0, index, v, r)
+        })? {
+            Ok(index) => Ok(Some(index)),
+            Err(HcallError::PtegFull) => Ok(None),
+            Err(error) => fatal(error),
+        }
+    }
+
+    /// pSeries_lpar_hpte_insert(): slot in the group plus 8 for the secondary group, `None` if the
+    /// group is full.
+    pub(crate) fn pseries_lpar_hpte_insert(
+        &self,
+        cx: &mut Ctx<'_>,
+        group: GroupIndex,
+        page: VirtualPage,
+        r: HpteR,
+        secondary: bool,
+    ) -> Run<Option<u64>> {
+        self.work(cx, Func::PseriesLparHpteInsert)?;
+        let v = self.hpte_pattern(page);
+        let (v, side) = if secondary {
+            (v.with_secondary(), 8)
+        } else {
+            (v, 0)
+        };
+        let index = self.h_enter(cx, group, v, r)?;
+        Ok(index.map(|index| u64::from(index.slot()) | side))
+    }
+
+    /// pSeries_lpar_hpte_remove(): evicts one entry that is not bolted, from a slot that the timebase
+    /// picks. Unlike the native writer's, its translation leaves the TLBs.
+    pub(crate) fn pseries_lpar_hpte_remove(
+        &self,
+        cx: &mut Ctx<'_>,
+        group: GroupIndex,
+    ) -> Run<bool> {
+        self.work(cx, Func::PseriesLparHpteRemove)?;
+        let start = cx.timebase_bits(3)? as u8;
+        for i in 0..8 {
+            let index = group.slot(start.wrapping_add(i));
+            let removed = self.hcall(cx, Hcall::Remove, |hv, table| {
+                hv.remove(table, H_ANDCOND, index, HpteV::BOLTED)
+            })?;
+            match removed {
+                Ok(_) => return Ok(true),
+                Err(HcallError::NotFound) => {}
+                Err(error) => return fatal(error),
+            }
+        }
+        Ok(false)
+    }
+
+    /// pSeries_lpar_hpte_updatepp(): false if the slot does not hold the page.
+    pub(crate) fn pseries_lpar_hpte_updatepp(
+        &self,
+        cx: &mut Ctx<'_>,
+        index: HpteIndex,
+        page: VirtualPage,
+        flags: u64,
+    ) -> Run<bool> {
+        self.work(cx, Func::PseriesLparHpteUpdatepp)?;
+        let bits = match self.layout.version {
+            KernelVersion::V2_6_38 => flags & PROTECT_2_6_38,
+            KernelVersion::V6_1 => {
+                (flags & PROTECT_6_1) | (flags & HpteR::KEY_HI) >> 48 | (flags & HpteR::PP0) >> 55
+            }
+        };
+        let avpn = self.avpn(page);
+        let protected = self.hcall(cx, Hcall::Protect, |hv, table| {
+            hv.protect(table, H_AVPN | bits, index, avpn)
+        })?;
+        match protected {
+            Ok(()) => Ok(true),
+            Err(HcallError::NotFound) => Ok(false),
+            Err(error) => fatal(error),
+        }
+    }
+
+    /// pSeries_lpar_hpte_invalidate(): an entry that is gone already is fine.
+    pub(crate) fn pseries_lpar_hpte_invalidate(
+        &self,
+        cx: &mut Ctx<'_>,
+        index: HpteIndex,
+        page: VirtualPage,
+    ) -> Run<()> {
+        self.work(cx, Func::PseriesLparHpteInvalidate)?;
+        let avpn = self.avpn(page);
+        let removed = self.hcall(cx, Hcall::Remove, |hv, table| {
+            hv.remove(table, H_AVPN, index, avpn)
+        })?;
+        match removed {
+            Ok(_) => count(&self.counters.hpte_invalidations),
+            Err(HcallError::NotFound) => {}
+            Err(error) => return fatal(error),
+        }
+        Ok(())
+    }
+
+    /// pSeries_lpar_flush_hash_range(): four translations a call. Which batch it flushes is looked up
+    /// here again, before the lock and so with preemption on, unless the policy hands the caller's
+    /// down.
+    pub(crate) fn pseries_lpar_flush_hash_range(
+        &self,
+        cx: &mut Ctx<'_>,
+        callers_batch: Ea,
+        number: u64,
+    ) -> Run<()> {
+        const STEP: Step = "pSeries_lpar_flush_hash_range: entry";
+        cx.call("pSeries_lpar_flush_hash_range", |cx| {
+            self.work(cx, Func::PseriesLparFlushHashRange)?;
+            let b = self.policy.flush_range_batch(self, cx, callers_batch)?;
+            let locked = self.lock_lpar_tlbie(cx)?;
+            let segment = self.batch_segment(cx, b)?;
+            let mut words = [HBR_END; 2 * BULK_ENTRIES_MAX];
+            let mut used = 0;
+            for i in 0..number {
+                self.work(cx, Func::PseriesLparFlushHashRangeEntry)?;
+                let vpn = cx.load_u64(field(b, batch::VPN + i * 8), STEP)?;
+                let pte = cx.load_u64(field(b, batch::PTE + i * 8), STEP)?;
+                let vpn = Vpn::new(vpn);
+                let page = VirtualPage { vpn, segment };
+                let request = bulk_request(self.recorded_slot(page, pte), self.hpte_pattern(page));
+                words[used..used + 2].copy_from_slice(&request);
+                used += 2;
+                if used == words.len() {
+                    self.h_bulk_remove(cx, &mut words, used)?;
+                    (words, used) = ([HBR_END; 2 * BULK_ENTRIES_MAX], 0);
+                }
+            }
+            if used > 0 {
+                self.h_bulk_remove(cx, &mut words, used)?;
+            }
+            match locked {
+                Some(enabled) => self.unlock_lpar_tlbie(cx, enabled),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// H_BULK_REMOVE of the first `used` words.
+    fn h_bulk_remove(
+        &self,
+        cx: &mut Ctx<'_>,
+        words: &mut [u64; 2 * BULK_ENTRIES_MAX],
+        used: usize,
+    ) -> Run<()> {
+        let done = self.hcall(cx, Hcall::BulkRemove, |hv, table| {
+            hv.bulk_remove(table, words)
+        })?;
+        if let Err(error) = done {
+            return fatal(error);
+        }
+        for answer in words[..used].iter().step_by(2) {
+            if answer & HBR_NOT_FOUND == 0 {
+                count(&self.counters.hpte_invalidations);
+            }
+        }
+        Ok(())
+    }
+
+    /// spin_lock_irqsave(&pSeries_lpar_tlbie_lock) where the CPU allows one tlbie sequence at a time:
+    /// the hypervisor would serialise the callers anyway. Gives the interrupt state if it locked.
+    fn lock_lpar_tlbie(&self, cx: &mut Ctx<'_>) -> Run<Option<bool>> {
+        if self.lockless_tlbie() {
+            return Ok(None);
+        }
+        let enabled = self.local_irq_save(cx)?;
+        self.spin_lock(cx, global::PSERIES_LPAR_TLBIE_LOCK)?;
+        Ok(Some(enabled))
+    }
+
+    /// spin_unlock_irqrestore().
+    fn unlock_lpar_tlbie(&self, cx: &mut Ctx<'_>, enabled: bool) -> Run<()> {
+        self.spin_unlock(cx, global::PSERIES_LPAR_TLBIE_LOCK)?;
+        self.local_irq_restore(cx, enabled)
+    }
+
+    /// The AVPN operand of a page.
+    fn avpn(&self, page: VirtualPage) -> u64 {
+        self.hpte_pattern(page).0 & HpteV::COMPARE_MASK
+    }
+}
