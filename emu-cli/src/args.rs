@@ -4,7 +4,7 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
-use emu_linux::{KernelVersion, ScheduleChoice};
+use emu_linux::{Backend, KernelVersion, ScheduleChoice};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -97,9 +97,10 @@ pub struct MachineArgs {
     /// Base page size
     #[arg(long, value_name = "SIZE", default_value = "4k", value_parser = ["4k"])]
     pub pages: String,
-    /// Who writes the hash table: `native` is the kernel itself
-    #[arg(long, value_name = "WRITER", default_value = "native", value_parser = ["native"])]
-    pub backend: String,
+    /// Who writes the hash table: the kernel itself (`native`), or a hypervisor that it calls (`lpar`)
+    #[arg(long, value_name = "WRITER", default_value = "native")]
+    #[arg(value_parser = backend_parser())]
+    pub backend: Backend,
     /// Size of the hash table: log2 of its number of 128-byte groups, 11 to 28 [default: the
     /// kernel's rule for the memory size]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(11..=28))]
@@ -211,6 +212,15 @@ fn kernel_parser() -> impl TypedValueParser<Value = KernelVersion> {
     })
 }
 
+fn backend_parser() -> impl TypedValueParser<Value = Backend> {
+    PossibleValuesParser::new(Backend::ALL.map(Backend::name)).try_map(|typed| {
+        Backend::ALL
+            .into_iter()
+            .find(|backend| backend.name() == typed)
+            .ok_or("no such writer")
+    })
+}
+
 fn schedule(typed: &str) -> Result<ScheduleChoice, String> {
     match typed {
         "clocked" => Ok(ScheduleChoice::Clocked),
@@ -243,7 +253,7 @@ mod tests {
 
     #[test]
     fn every_flag_reaches_its_field() {
-        let line = "emu run s --policy p --kernel 6.1 --pages 4k --backend native --htab-bits 12 \
+        let line = "emu run s --policy p --kernel 6.1 --pages 4k --backend lpar --htab-bits 12 \
                     --cpus 3 --seed 9 --touch 7 --operations 5 --pin --kernel-log k --json --fail-alloc 2 \
                     --schedule emu1:3.1 --no-check -o out";
         let Verb::Run(run) = typed(line).unwrap().verb else {
@@ -252,6 +262,7 @@ mod tests {
         let machine = run.machine;
         assert_eq!((run.source, run.policy), ("s".into(), Some("p".into())));
         assert_eq!(machine.kernel, Some(KernelVersion::V6_1));
+        assert_eq!(machine.backend, Backend::Lpar);
         assert_eq!((machine.htab_bits, machine.cpus), (Some(12), Some(3)));
         assert_eq!(
             (machine.seed, machine.touch, machine.fail_alloc),
@@ -279,7 +290,7 @@ mod tests {
     fn refusals_name_the_value_and_what_would_be_right() {
         for (line, words) in [
             ("emu run s --pages 64k", ["64k", "4k"]),
-            ("emu run s --backend lpar", ["lpar", "native"]),
+            ("emu run s --backend xen", ["xen", "lpar"]),
             ("emu run s --kernel 2.6.39", ["2.6.39", "2.6.38"]),
             ("emu run s --cpus 65", ["65", "1..=64"]),
             ("emu run s --htab-bits 10", ["10", "11..=28"]),

@@ -183,6 +183,7 @@ fn policies_named(names: &[String]) -> Result<Vec<PolicyInfo>> {
 fn config_of(policy: &PolicyInfo, machine: &MachineArgs) -> RunConfig {
     RunConfig {
         kernel: machine.kernel,
+        backend: machine.backend,
         htab_bits: machine.htab_bits,
         cpus: machine.cpus,
         seed: machine.seed,

@@ -103,7 +103,7 @@ fn values_that_are_none() {
     for (flag, value, right) in [
         ("--kernel", "2.6.39", "2.6.38"),
         ("--pages", "64k", "4k"),
-        ("--backend", "lpar", "native"),
+        ("--backend", "xen", "lpar"),
         ("--htab-bits", "10", "11"),
         ("--htab-bits", "29", "28"),
         ("--cpus", "0", "1..=64"),
