@@ -1,14 +1,16 @@
 //! Captures of real kernels replay to exactly what those kernels did.
 
-use crate::support::{Row, captures, kinds, native_4k, policy_of, replay, rows};
+use crate::support::{
+    Row, captures, config_of, kinds, native_4k, policy_of, replay, replay_as, rows,
+};
 use ppc_mmu_emu::linux::RunReport;
 use std::collections::BTreeMap;
 
 /// A segment as another program counted it: its name and the ordered kernel batch sizes.
-type Expected = (String, Vec<u64>);
+pub type Expected = (String, Vec<u64>);
 
 /// The segments of segments.json, by file.
-fn segments() -> BTreeMap<String, Vec<Expected>> {
+pub fn segments() -> BTreeMap<String, Vec<Expected>> {
     let text = std::fs::read_to_string(captures().join("segments.json")).expect("segments.json");
     let all: Vec<serde_json::Value> = serde_json::from_str(&text).expect("JSON");
     let mut by_file: BTreeMap<String, Vec<Expected>> = BTreeMap::new();
@@ -86,16 +88,17 @@ fn wrong(report: &RunReport, row: &Row, segments: &[Expected]) -> Vec<String> {
 
 /// Replays every native 4K capture of a family and compares it.
 fn family(name: &str, at_least: usize) {
+    compare(native_4k(name), at_least);
+}
+
+/// Replays captures and compares them. Gives the reports.
+pub fn compare(files: Vec<(String, Row)>, at_least: usize) -> Vec<(String, RunReport)> {
     let segments = segments();
-    let files = native_4k(name);
-    assert!(
-        files.len() >= at_least,
-        "{} captures of family {name}",
-        files.len()
-    );
+    assert!(files.len() >= at_least, "{} captures", files.len());
+    let mut reports = Vec::new();
     for (file, row) in files {
         let policy = policy_of(&file);
-        let report = replay(&captures().join(&file), policy);
+        let report = replay_as(&captures().join(&file), &config_of(&file));
         let expected = segments.get(&file).map_or(&[][..], Vec::as_slice);
         let wrong = wrong(&report, &row, expected);
         assert!(wrong.is_empty(), "{file}:\n{}", wrong.join("\n"));
@@ -116,7 +119,9 @@ fn family(name: &str, at_least: usize) {
         };
         assert_eq!(kinds(&report), broken, "{file}: {:?}", report.violations);
         assert_eq!(report.oops, None, "{file}");
+        reports.push((file, report));
     }
+    reports
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod captures;
 mod determinism;
 mod examples;
+mod hypervisor;
 mod invariants;
 mod reports_2011;
 mod stripped;

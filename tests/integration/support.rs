@@ -1,6 +1,6 @@
 //! What several tests need: runs by name, the committed captures, and what was counted in them.
 
-use ppc_mmu_emu::linux::{RunConfig, RunReport, Source, run};
+use ppc_mmu_emu::linux::{Backend, RunConfig, RunReport, Source, run};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,9 +52,36 @@ fn go(source: &Source, config: &RunConfig) -> RunReport {
         .unwrap_or_else(|error| panic!("{source:?} {config:?}: {error}"))
 }
 
+/// The rows of the 4K captures made under a hypervisor.
+pub fn pseries_4k(family: &str) -> Vec<(String, Row)> {
+    rows()
+        .into_iter()
+        .filter(|(file, _)| file.starts_with(family) && file.contains("-pseries-4k"))
+        .collect()
+}
+
+/// The machine and kernel that a capture was made on, by the file's name.
+pub fn config_of(file: &str) -> RunConfig {
+    let config = RunConfig::new(policy_of(file));
+    if file.contains("-pseries-") {
+        let (backend, htab_bits) = (Backend::Lpar, Some(17));
+        return RunConfig {
+            backend,
+            htab_bits,
+            ..config
+        };
+    }
+    config
+}
+
 /// Replays a file under a policy, invariants checked.
 pub fn replay(path: &Path, policy: &str) -> RunReport {
-    go(&Source::Trace(path.to_path_buf()), &RunConfig::new(policy))
+    replay_as(path, &RunConfig::new(policy))
+}
+
+/// Replays a file.
+pub fn replay_as(path: &Path, config: &RunConfig) -> RunReport {
+    go(&Source::Trace(path.to_path_buf()), config)
 }
 
 /// Runs a scenario.
