@@ -65,7 +65,7 @@ pub use hpt::{
 };
 pub use hpte::{Hpte, HpteR, HpteV};
 pub use invalidate::{TlbInvalidate, TlbieForm};
-pub use memory::{GuestMemory, MemoryError};
+pub use memory::{FileMap, GuestMemory, MemoryError};
 pub use protect::{Access, Denied, allowed};
 pub use pteg::{Pteg, SlotMask};
 pub use replace::{GeometryError, Replacement, TlbGeometry};

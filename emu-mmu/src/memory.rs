@@ -12,6 +12,10 @@ use thiserror::Error;
 
 use crate::addr::Ra;
 
+mod file_map;
+
+pub use file_map::FileMap;
+
 /// Why an access to guest memory, or its creation, was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum MemoryError {

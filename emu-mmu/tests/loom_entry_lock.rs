@@ -27,17 +27,29 @@ impl TableAccess for Access {
     type Error = Infallible;
 
     fn load(&mut self, ra: Ra, _: Step) -> Result<u64, Infallible> {
-        Ok(self.word(ra).map_or(TAKEN, |word| word.load(Ordering::Acquire)))
+        Ok(self
+            .word(ra)
+            .map_or(TAKEN, |word| word.load(Ordering::Acquire)))
     }
 
     fn store(&mut self, ra: Ra, value: u64, _: Step) -> Result<(), Infallible> {
-        self.word(ra).expect("a store to a taken entry").store(value, Ordering::Release);
+        self.word(ra)
+            .expect("a store to a taken entry")
+            .store(value, Ordering::Release);
         Ok(())
     }
 
-    fn compare_exchange(&mut self, ra: Ra, old: u64, new: u64, _: Step) -> Result<bool, Infallible> {
+    fn compare_exchange(
+        &mut self,
+        ra: Ra,
+        old: u64,
+        new: u64,
+        _: Step,
+    ) -> Result<bool, Infallible> {
         let word = self.word(ra).expect("a lock of a taken entry");
-        Ok(word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).is_ok())
+        Ok(word
+            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok())
     }
 
     fn barrier(&mut self, barrier: Barrier, _: Step) -> Result<(), Infallible> {
@@ -67,7 +79,10 @@ fn table() -> Hpt {
 
 fn page(n: u64) -> (HpteV, HpteR) {
     let v = HpteV::new(Vpn::new(n << 11), SegmentSize::S256M, PageSize::P4K).with_valid();
-    (v, HpteR::new(Ra::new(n << 12), PageSize::P4K, PageSize::P4K))
+    (
+        v,
+        HpteR::new(Ra::new(n << 12), PageSize::P4K, PageSize::P4K),
+    )
 }
 
 fn explore(model: impl Fn() + Sync + Send + 'static) {
@@ -83,7 +98,9 @@ fn two_inserts_never_share_a_slot() {
         let other = words.clone();
         let insert = |words: Arc<Words>, n: u64| {
             let (v, r) = page(n);
-            table().insert(&mut Access(words), GroupIndex(0), v, r, false).unwrap()
+            table()
+                .insert(&mut Access(words), GroupIndex(0), v, r, false)
+                .unwrap()
         };
         let thread = loom::thread::spawn(move || insert(other, 1));
         let mine = insert(words.clone(), 2);
@@ -93,7 +110,11 @@ fn two_inserts_never_share_a_slot() {
         for (slot, n) in [(mine, 2), (theirs, 1)] {
             let (v, r) = page(n);
             let at = usize::from(slot) * 2;
-            assert_eq!(words.0[at].load(Ordering::Acquire), v.0, "unlocked and whole");
+            assert_eq!(
+                words.0[at].load(Ordering::Acquire),
+                v.0,
+                "unlocked and whole"
+            );
             assert_eq!(words.0[at + 1].load(Ordering::Acquire), r.0);
         }
     });
@@ -109,9 +130,14 @@ fn a_reader_that_sees_v_sees_its_r() {
             let seen = reader.0[0].load(Ordering::Acquire);
             (seen, reader.0[1].load(Ordering::Acquire))
         });
-        table().insert(&mut Access(words), GroupIndex(0), v, r, false).unwrap();
+        table()
+            .insert(&mut Access(words), GroupIndex(0), v, r, false)
+            .unwrap();
         let (seen, seen_r) = thread.join().unwrap();
-        assert!(seen & 1 == 0 || seen_r == r.0, "V {seen:#x} with R {seen_r:#x}");
+        assert!(
+            seen & 1 == 0 || seen_r == r.0,
+            "V {seen:#x} with R {seen_r:#x}"
+        );
     });
 }
 
@@ -123,12 +149,18 @@ fn an_invalidation_and_an_insert_leave_one_whole_entry() {
             let words = words([old.0, old_r.0, TAKEN, 0]);
             let other = words.clone();
             let thread = loom::thread::spawn(move || {
-                table().invalidate(&mut Access(other), HpteIndex(0), old, order).unwrap()
+                table()
+                    .invalidate(&mut Access(other), HpteIndex(0), old, order)
+                    .unwrap()
             });
             let (v, r) = page(5);
-            let slot =
-                table().insert(&mut Access(words.clone()), GroupIndex(0), v, r, false).unwrap();
-            assert!(thread.join().unwrap(), "the old entry was there and nobody else took it out");
+            let slot = table()
+                .insert(&mut Access(words.clone()), GroupIndex(0), v, r, false)
+                .unwrap();
+            assert!(
+                thread.join().unwrap(),
+                "the old entry was there and nobody else took it out"
+            );
             let left = words.0[0].load(Ordering::Acquire);
             match slot {
                 Some(slot) => assert_eq!((slot, left), (0, v.0)),
@@ -146,7 +178,9 @@ fn two_invalidations_of_one_entry_succeed_once() {
         let other = words.clone();
         let invalidate = move |words: Arc<Words>| {
             let order = CompareOrder::UnderLock;
-            table().invalidate(&mut Access(words), HpteIndex(0), v, order).unwrap()
+            table()
+                .invalidate(&mut Access(words), HpteIndex(0), v, order)
+                .unwrap()
         };
         let thread = loom::thread::spawn(move || invalidate(other));
         let mine = invalidate(words.clone());
