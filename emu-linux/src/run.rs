@@ -247,7 +247,12 @@ fn defaults(source: &Source, work: &Work) -> (KernelVersion, u16, String) {
                 .unwrap_or(path.as_os_str())
                 .to_string_lossy()
                 .into_owned();
-            let cpus = importer.survey().cpus.iter().max().map_or(1, |cpu| cpu + 1);
+            let cpus = importer
+                .survey()
+                .cpus
+                .iter()
+                .max()
+                .map_or(1, |cpu| cpu.saturating_add(1));
             (KernelVersion::V6_1, cpus, name)
         }
         (Source::Trace(path), _) => (KernelVersion::V6_1, 1, path.display().to_string()),

@@ -64,7 +64,46 @@ pub enum TraceError {
         /// Lines that could not be read.
         malformed: u64,
     },
-    /// More state than the importer is willing to hold.
+    /// An `.emut` file that is not as it was written.
+    #[error("{name}: the .emut file is damaged: {what}")]
+    EmutDamaged {
+        /// The file, as the caller named it.
+        name: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// An `.emut` file without its end.
+    #[error("{name}: the .emut file is cut: {bytes} bytes are left of {expected}")]
+    EmutCut {
+        /// The file, as the caller named it.
+        name: String,
+        /// Bytes there are.
+        bytes: u64,
+        /// Bytes there should be at least.
+        expected: u64,
+    },
+    /// An `.emut` file of a version to come.
+    #[error(
+        "{name}: the .emut file has version {version}, and this program reads up to {newest}; use a \
+         newer one, or import the capture again"
+    )]
+    EmutVersion {
+        /// The file, as the caller named it.
+        name: String,
+        /// Its version.
+        version: u16,
+        /// The newest version that is read.
+        newest: u16,
+    },
+    /// Writing a file failed.
+    #[error("{name}: writing failed: {source}")]
+    Write {
+        /// The file, as the caller named it.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// More state than the importer is willing to hold, or more than a file can.
     #[error("{name}, line {line}: more than {max} {what}")]
     Limit {
         /// The file, as the caller named it.

@@ -1,6 +1,7 @@
-//! The check that the fuzz target and the tests share.
+//! The checks that the fuzz targets and the tests share.
 
-use super::{Importer, Op, Reader};
+use super::emut::{self, seal};
+use super::{Importer, Op, Reader, TraceOp};
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::Arc;
@@ -55,6 +56,45 @@ pub fn check(bytes: &[u8]) {
             Op::Begin(_) | Op::End(_) => {}
         }
     }
+}
+
+/// Reads `bytes` as an `.emut` file, as they are and with checksums made right, and checks what must
+/// hold for any input: no panic; a file that is accepted gives all its operations, and is the same
+/// after it is written anew.
+///
+/// # Panics
+/// If one of these does not hold.
+pub fn check_emut(bytes: &[u8]) {
+    check_emut_once(bytes);
+    let mut sealed = bytes.to_vec();
+    seal(&mut sealed);
+    check_emut_once(&sealed);
+}
+
+fn check_emut_once(bytes: &[u8]) {
+    if !emut::looks_like_emut(bytes) {
+        return;
+    }
+    let Ok(importer) = Importer::from_bytes("input", bytes) else {
+        return;
+    };
+    let ops = |importer: &Importer| -> Vec<TraceOp> {
+        let ops = importer.ops().expect("memory can be read again");
+        ops.map(|op| op.expect("the first pass read it")).collect()
+    };
+    let (first, survey) = (ops(&importer), importer.survey());
+    assert_eq!(first.len() as u64, survey.events.values().sum::<u64>());
+    assert_eq!(
+        first.len() + survey.pre_existing.len(),
+        survey.records as usize
+    );
+    let anew = emut::write(Cursor::new(Vec::new()), "anew", &importer, &mut |_| ());
+    let anew = anew.expect("memory can be written").into_inner();
+    let again = Importer::from_bytes("anew", anew).expect("a file just written");
+    assert_eq!(ops(&again), first);
+    assert_eq!(again.survey().pre_existing, survey.pre_existing);
+    assert_eq!(again.survey().recorded.whole, survey.recorded.whole);
+    assert_eq!(again.page_bytes(), importer.page_bytes());
 }
 
 fn map(live: &mut BTreeMap<u64, (u64, u64)>, start: u64, end: u64, size_bytes: u64) {

@@ -1,21 +1,28 @@
 //! The importer: a survey of the capture, then its operations as a stream.
 //!
-//! Owns the two passes over one source. Both run in memory proportional to the live areas. It
-//! refuses sources that cannot be read twice.
+//! Owns which of the two forms a file has, ftrace text or `.emut`, told by its first bytes. Both are
+//! read twice in memory proportional to the live areas or less. It refuses sources that cannot be read
+//! twice.
 
-use super::areas::{AREAS_MAX, Areas, Step};
-use super::recorded::FaultInserts;
+use super::emut::{self, EmutFile, EmutOps};
+use super::ftrace_ops::FtraceOps;
 use super::survey::{self, Plan};
-use super::synthesis::Synthesis;
-use super::{Event, Op, Reader, Record, Survey, TraceError, TraceOp, Unexplained};
-use std::collections::{BTreeMap, VecDeque};
-use std::fs;
-use std::io::Cursor;
+use super::{Reader, Survey, TraceError, TraceOp, Unexplained};
+use serde::Serialize;
+use std::fs::{self, File};
+use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Operations that may wait for a touch's insert record before it is given up.
-const QUEUE_MAX: usize = 4096;
+/// The form of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// Ftrace text, plain or gzip.
+    Ftrace,
+    /// `.emut`.
+    Emut,
+}
 
 #[derive(Debug, Clone)]
 enum Source {
@@ -32,13 +39,19 @@ impl Source {
     }
 }
 
+#[derive(Debug, Clone)]
+enum Kind {
+    Ftrace {
+        source: Source,
+        survey: Box<Survey>,
+        plan: Plan,
+    },
+    Emut(Box<EmutFile>),
+}
+
 /// A capture that has been surveyed and can be streamed as often as wanted.
 #[derive(Debug, Clone)]
-pub struct Importer {
-    source: Source,
-    survey: Survey,
-    plan: Plan,
-}
+pub struct Importer(Kind);
 
 impl Importer {
     /// Reads the file once, for its survey.
@@ -48,17 +61,31 @@ impl Importer {
     pub fn open(path: impl AsRef<Path>) -> Result<Importer, TraceError> {
         let path = path.as_ref();
         let name = || path.display().to_string();
-        let metadata = fs::metadata(path).map_err(|source| TraceError::Open {
+        let failed = |source| TraceError::Open {
             name: name(),
             source,
-        })?;
+        };
+        let metadata = fs::metadata(path).map_err(failed)?;
         if !metadata.is_file() {
             return Err(TraceError::NotRegular { name: name() });
         }
-        Importer::new(Source::Path(path.to_path_buf()))
+        let mut file = File::open(path).map_err(failed)?;
+        let mut first = Vec::new();
+        let read = file.by_ref().take(8).read_to_end(&mut first);
+        read.map_err(|source| TraceError::Read {
+            name: name(),
+            line: 0,
+            source,
+        })?;
+        if emut::looks_like_emut(&first) {
+            let file = EmutFile::open(name(), file)?;
+            return Ok(Importer(Kind::Emut(Box::new(file))));
+        }
+        Importer::ftrace(Source::Path(path.to_path_buf()))
     }
 
-    /// The same for a capture in memory, plain or gzip; messages call it `name`.
+    /// The same for a capture in memory, ftrace text (plain or gzip) or `.emut`; messages call it
+    /// `name`.
     ///
     /// # Errors
     /// Any [`TraceError`].
@@ -66,26 +93,46 @@ impl Importer {
         name: impl Into<String>,
         bytes: impl Into<Arc<[u8]>>,
     ) -> Result<Importer, TraceError> {
-        Importer::new(Source::Bytes(name.into(), bytes.into()))
+        let (name, bytes) = (name.into(), bytes.into());
+        if emut::looks_like_emut(&bytes) {
+            let file = EmutFile::from_bytes(name, bytes)?;
+            return Ok(Importer(Kind::Emut(Box::new(file))));
+        }
+        Importer::ftrace(Source::Bytes(name, bytes))
     }
 
-    fn new(source: Source) -> Result<Importer, TraceError> {
+    fn ftrace(source: Source) -> Result<Importer, TraceError> {
         let (survey, plan) = survey::survey(source.open()?)?;
-        Ok(Importer {
+        Ok(Importer(Kind::Ftrace {
             source,
-            survey,
+            survey: Box::new(survey),
             plan,
-        })
+        }))
     }
 
-    /// What the capture holds.
+    /// The form of the file.
+    pub fn format(&self) -> Format {
+        match self.0 {
+            Kind::Ftrace { .. } => Format::Ftrace,
+            Kind::Emut(_) => Format::Emut,
+        }
+    }
+
+    /// What the capture holds. Of an `.emut` file, records are its own records, and
+    /// [`Survey::events`] counts them by kind; lines are those of the capture it was made of.
     pub fn survey(&self) -> &Survey {
-        &self.survey
+        match &self.0 {
+            Kind::Ftrace { survey, .. } => survey,
+            Kind::Emut(file) => file.survey(),
+        }
     }
 
     /// Bytes of a page as the operations use them: what the capture shows, or 4096.
     pub fn page_bytes(&self) -> u64 {
-        self.plan.page_bytes
+        match &self.0 {
+            Kind::Ftrace { plan, .. } => plan.page_bytes,
+            Kind::Emut(file) => file.page_bytes(),
+        }
     }
 
     /// The operations, in file order. [`Survey::pre_existing`] is to be mapped before the first.
@@ -93,101 +140,35 @@ impl Importer {
     /// # Errors
     /// The source cannot be opened again.
     pub fn ops(&self) -> Result<Ops, TraceError> {
-        let mut areas = Areas::new(self.plan.page_bytes, self.plan.unguarded.clone());
-        for area in &self.survey.pre_existing {
-            areas.add_live(area.start, area.end, area.start + area.size_bytes);
-        }
-        let synthesis = self
-            .survey
-            .synthesised
-            .then(|| Synthesis::new(self.plan.page_bytes));
-        Ok(Ops {
-            reader: self.source.open()?,
-            areas,
-            synthesis,
-            steps: Vec::new(),
-            queue: Queue::default(),
-            unexplained: Unexplained::default(),
-            done: false,
-        })
+        Ok(Ops(match &self.0 {
+            Kind::Ftrace {
+                source,
+                survey,
+                plan,
+            } => Stream::Ftrace(Box::new(FtraceOps::new(source.open()?, survey, plan))),
+            Kind::Emut(file) => Stream::Emut(file.ops(), file.survey().unexplained),
+        }))
     }
 }
 
 /// The operations of a capture, as an iterator. It ends after the first error.
 #[derive(Debug)]
-pub struct Ops {
-    reader: Reader,
-    areas: Areas,
-    synthesis: Option<Synthesis>,
-    steps: Vec<Step>,
-    queue: Queue,
-    unexplained: Unexplained,
-    done: bool,
+pub struct Ops(Stream);
+
+#[derive(Debug)]
+enum Stream {
+    Ftrace(Box<FtraceOps>),
+    Emut(EmutOps, Unexplained),
 }
 
 impl Ops {
     /// Touches and frees left out so far because no area explains them. This is what was really
-    /// left out; the survey's count is an estimate where old and new areas overlap.
+    /// left out; the survey's count is an estimate where old and new areas overlap. An `.emut` file
+    /// has the survey's.
     pub fn unexplained(&self) -> Unexplained {
-        self.unexplained
-    }
-
-    fn record(&mut self, record: &Record) {
-        self.queue.compare(record);
-        let synthesise = self
-            .synthesis
-            .as_mut()
-            .filter(|_| !matches!(record.event, Event::Mark(_)));
-        if let Some(synthesis) = synthesise {
-            let mut ops = Vec::new();
-            synthesis.record(record, &mut ops);
-            ops.into_iter().for_each(|op| self.queue.push(op));
-            return;
-        }
-        self.areas.record(record, &mut self.steps);
-        for step in self.steps.drain(..) {
-            let op = match step {
-                Step::Op(op) => op,
-                Step::UnknownTouch(_) => {
-                    self.unexplained.touches += 1;
-                    continue;
-                }
-                Step::UnknownFree(_) => {
-                    self.unexplained.frees += 1;
-                    continue;
-                }
-            };
-            self.queue.push(TraceOp {
-                line: record.line,
-                task: record.task,
-                cpu: record.cpu,
-                op,
-            });
-        }
-    }
-
-    fn finish(&mut self) {
-        self.done = true;
-        if let Some(synthesis) = &mut self.synthesis {
-            let mut ops = Vec::new();
-            synthesis.finish(&mut ops);
-            ops.into_iter().for_each(|op| self.queue.push(op));
-        }
-        self.queue.waiting.clear();
-    }
-
-    fn too_much(&mut self, line: u64) -> TraceError {
-        self.done = true;
-        self.queue = Queue::default();
-        let (name, what) = (
-            self.reader.name().to_string(),
-            "areas and pages to keep track of",
-        );
-        TraceError::Limit {
-            name,
-            line,
-            what,
-            max: AREAS_MAX,
+        match &self.0 {
+            Stream::Ftrace(ops) => ops.unexplained(),
+            Stream::Emut(_, unexplained) => *unexplained,
         }
     }
 }
@@ -196,87 +177,9 @@ impl Iterator for Ops {
     type Item = Result<TraceOp, TraceError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(op) = self.queue.pop() {
-                return Some(Ok(op));
-            }
-            if self.done {
-                return None;
-            }
-            match self.reader.next_record() {
-                Ok(Some(record)) => {
-                    self.record(&record);
-                    let held = self.areas.len() + self.synthesis.as_ref().map_or(0, Synthesis::len);
-                    if held > 2 * AREAS_MAX {
-                        return Some(Err(self.too_much(record.line)));
-                    }
-                }
-                Ok(None) => self.finish(),
-                Err(error) => {
-                    self.done = true;
-                    self.queue = Queue::default();
-                    return Some(Err(error));
-                }
-            }
+        match &mut self.0 {
+            Stream::Ftrace(ops) => ops.next(),
+            Stream::Emut(ops, _) => ops.next(),
         }
-    }
-}
-
-/// Operations in order, held back while a touch waits for the insert record to compare with.
-#[derive(Debug, Default)]
-struct Queue {
-    ops: VecDeque<TraceOp>,
-    /// Number of the first operation in `ops`.
-    first: u64,
-    inserts: FaultInserts,
-    /// CPU -> number of the touch that waits there.
-    waiting: BTreeMap<u16, u64>,
-}
-
-impl Queue {
-    /// Takes the insert record of a waiting touch, or learns that there is none.
-    fn compare(&mut self, record: &Record) {
-        let Some(inserted) = self.inserts.record(record) else {
-            return;
-        };
-        let Some(number) = self.waiting.remove(&record.cpu) else {
-            return;
-        };
-        let op = self
-            .ops
-            .get_mut((number - self.first) as usize)
-            .map(|op| &mut op.op);
-        if let (true, Event::Hpins { group, vpn, .. }) = (inserted, &record.event)
-            && let Some(Op::Touch {
-                recorded_group,
-                recorded_vpn,
-                ..
-            }) = op
-        {
-            // the kernel counts a group in entries: 8 each
-            *recorded_group = Some(group / 8);
-            *recorded_vpn = Some(*vpn);
-        }
-    }
-
-    fn push(&mut self, op: TraceOp) {
-        if self.ops.len() >= QUEUE_MAX {
-            self.waiting.clear();
-        }
-        let recorded = matches!(op.op, Op::Touch { .. });
-        if recorded && self.inserts.waits(op.cpu, op.line) {
-            self.waiting
-                .insert(op.cpu, self.first + self.ops.len() as u64);
-        }
-        self.ops.push_back(op);
-    }
-
-    fn pop(&mut self) -> Option<TraceOp> {
-        if self.waiting.values().any(|&number| number == self.first) {
-            return None;
-        }
-        let op = self.ops.pop_front()?;
-        self.first += 1;
-        Some(op)
     }
 }

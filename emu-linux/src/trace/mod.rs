@@ -1,8 +1,9 @@
-//! Captures of real kernels: reads ftrace text and turns it into operations to replay.
+//! Captures of real kernels: reads ftrace text and turns it into operations to replay, and keeps
+//! them in a compact form of its own ([`emut`]).
 //!
-//! Owns the format (records, headers, malformed lines), the pairing of allocation and free records
-//! into areas, and the counts a capture recorded about itself. It refuses files that are not ftrace
-//! text. It does not run anything: the replay executes [`TraceOp`]s, and only allocations, frees,
+//! Owns the formats (records, headers, malformed lines), the pairing of allocation and free records
+//! into areas, and the counts a capture recorded about itself. It refuses files that are neither
+//! ftrace text nor `.emut`. It does not run anything: the replay executes [`TraceOp`]s, and only allocations, frees,
 //! kernel hash faults and `begin`/`end` marks produce them. What the recorded kernel did with its
 //! batches and its hash table is kept for comparison ([`RecordedCounts`]) and never replayed.
 //!
@@ -17,13 +18,16 @@
 
 mod areas;
 mod columns;
+pub mod emut;
 mod error;
 mod event;
 mod event_text;
 mod fields;
 pub mod ftrace;
+mod ftrace_ops;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod generate;
 mod import;
 mod intervals;
 mod op;
@@ -40,7 +44,7 @@ pub use crate::config::Backend;
 pub use error::{Malformed, MalformedLine, MalformedSummary, TraceError};
 pub use event::{Event, RangeFlush};
 pub use ftrace::{Header, Reader};
-pub use import::{Importer, Ops};
+pub use import::{Format, Importer, Ops};
 pub use op::{Op, TraceOp};
 pub use recipe::recipe;
 pub use record::{Comm, Flags, Record, TaskId};

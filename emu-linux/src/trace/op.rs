@@ -2,6 +2,7 @@
 
 use super::TaskId;
 use serde::Serialize;
+use std::fmt;
 
 /// One operation of the replay. Addresses are effective addresses, sizes are bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,4 +53,37 @@ pub struct TraceOp {
     pub cpu: u16,
     /// What is done.
     pub op: Op,
+}
+
+/// One line of text, for people and for `grep`: who, where, what.
+impl fmt::Display for TraceOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, task) = (self.line, &self.task);
+        write!(f, "{line} {}-{} [{:03}] ", task.comm, task.pid, self.cpu)?;
+        match &self.op {
+            Op::Map {
+                start,
+                end,
+                size_bytes,
+                requested,
+            } => {
+                write!(f, "map start={start:#x} end={end:#x} size={size_bytes}")?;
+                requested.map_or(Ok(()), |bytes| write!(f, " requested={bytes}"))
+            }
+            Op::Unmap { addr } => write!(f, "unmap addr={addr:#x}"),
+            Op::Touch {
+                addr,
+                write,
+                recorded_group,
+                recorded_vpn,
+            } => {
+                let access = if *write { "write" } else { "read" };
+                write!(f, "touch addr={addr:#x} {access}")?;
+                recorded_group.map_or(Ok(()), |group| write!(f, " group={group:#x}"))?;
+                recorded_vpn.map_or(Ok(()), |vpn| write!(f, " vpn={vpn:#x}"))
+            }
+            Op::Begin(name) => write!(f, "begin {name}"),
+            Op::End(name) => write!(f, "end {name}"),
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::fmt;
 ///
 /// Linux keeps 15 bytes (`TASK_COMM_LEN`, include/linux/sched.h); they need not be UTF-8. Leading
 /// spaces are lost in ftrace text, which pads the column with them.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Comm {
     bytes: [u8; Comm::LEN_MAX],
     len: u8,

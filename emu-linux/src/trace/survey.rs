@@ -99,6 +99,35 @@ pub struct Survey {
     pub recorded: RecordedCounts,
 }
 
+impl Survey {
+    /// The survey of a capture called `name` that holds nothing.
+    pub fn empty(name: impl Into<String>) -> Survey {
+        Survey {
+            name: name.into(),
+            lines: 0,
+            records: 0,
+            events: BTreeMap::new(),
+            unknown_events: BTreeMap::new(),
+            unknown_events_others: 0,
+            header: super::Header::default(),
+            tasks: Vec::new(),
+            cpus: Vec::new(),
+            segments: Vec::new(),
+            pre_existing: Vec::new(),
+            unexplained: Unexplained::default(),
+            page_bytes: None,
+            lost_events: 0,
+            malformed: MalformedSummary::default(),
+            has_allocations: false,
+            has_touches: false,
+            has_need_records: false,
+            synthesised: false,
+            kernel_hint: KernelHint::default(),
+            recorded: RecordedCounts::default(),
+        }
+    }
+}
+
 /// What the second pass needs to know.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
