@@ -2,6 +2,10 @@
 //!
 //! Owns the syntax. Names that only the library knows (scenarios, policies) are [`plan`](crate::plan)'s.
 
+mod trace;
+
+pub use trace::{GenArgs, TraceVerb};
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use emu_linux::{Backend, KernelVersion, ScheduleChoice};
@@ -40,7 +44,7 @@ pub enum Verb {
     /// The lazy-MMU policies there are
     #[command(subcommand)]
     Policy(PolicyVerb),
-    /// Captures of real kernels
+    /// Captures of real kernels, and made-up ones
     #[command(subcommand)]
     Trace(TraceVerb),
 }
@@ -48,8 +52,8 @@ pub enum Verb {
 /// `emu run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Name of a scenario, or a file of ftrace text, plain or gzip
-    #[arg(value_name = "SCENARIO|FTRACE.txt[.gz]")]
+    /// Name of a scenario, or a capture: ftrace text, plain or gzip, or .emut
+    #[arg(value_name = "SCENARIO|FILE")]
     pub source: OsString,
     /// Policy of the lazy MMU mode (required; `emu policy list` names them)
     #[arg(long, value_name = "P")]
@@ -68,8 +72,8 @@ pub struct RunArgs {
 /// `emu compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Name of a scenario, or a file of ftrace text, plain or gzip
-    #[arg(value_name = "SCENARIO|FTRACE.txt[.gz]")]
+    /// Name of a scenario, or a capture: ftrace text, plain or gzip, or .emut
+    #[arg(value_name = "SCENARIO|FILE")]
     pub source: OsString,
     /// Policies to compare, with commas between them, or `all`
     #[arg(
@@ -159,22 +163,6 @@ pub enum PolicyVerb {
         #[arg(value_name = "NAME")]
         name: String,
     },
-}
-
-/// `emu trace`.
-#[derive(Debug, Subcommand)]
-pub enum TraceVerb {
-    /// Say what a capture holds, what it lacks and what it counted
-    Info {
-        /// The capture: ftrace text, plain or gzip
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-        /// Print JSON for programs [default: text for people]
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print the shell commands that make a capture, and why
-    Recipe,
 }
 
 /// Reads a command line, the program's name first.

@@ -6,7 +6,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
@@ -62,6 +62,28 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Writes a file by `write`, which may go back in it, all of it or nothing; gives its length.
+    ///
+    /// # Errors
+    /// What `write` or the system refused; standard output and devices, which cannot go back.
+    pub fn write_file(&self, write: impl FnOnce(&mut File) -> Result<()>) -> Result<u64> {
+        let target = match self {
+            Place::File(target) if !target.special => target,
+            _ => bail!("this is not written from front to back, so it needs a regular file"),
+        };
+        let mut file = target.beside().with_context(|| target.failed())?;
+        write(file.as_file_mut())?;
+        let length = target
+            .complete(&file)
+            .and_then(|()| file.as_file().metadata());
+        let length = length.with_context(|| target.failed())?.len();
+        file.persist(&target.resolved)
+            .with_context(|| target.failed())?;
+        Ok(length)
+    }
+}
+
 impl Target {
     fn check(typed: &Path) -> Result<Target> {
         let metadata = match fs::metadata(typed) {
@@ -114,11 +136,16 @@ impl Target {
     fn stage(&self, text: &str) -> io::Result<NamedTempFile> {
         let mut file = self.beside()?;
         file.write_all(text.as_bytes())?;
+        self.complete(&file)?;
+        Ok(file)
+    }
+
+    /// Makes a written file ready to take the target's name.
+    fn complete(&self, file: &NamedTempFile) -> io::Result<()> {
         if let Some(permissions) = self.permissions() {
             file.as_file().set_permissions(permissions)?;
         }
-        file.as_file().sync_all()?;
-        Ok(file)
+        file.as_file().sync_all()
     }
 
     /// Those of the file that is replaced.
@@ -188,6 +215,23 @@ pub fn deliver(outputs: &[(&Place, &str)]) -> Result<Delivered> {
     Ok(delivered)
 }
 
+/// Prints lines on standard output as they come, until one fails or the reader goes away.
+///
+/// # Errors
+/// That of the first line that is one, and what the system refused.
+pub fn stream(lines: impl Iterator<Item = Result<String>>) -> Result<Delivered> {
+    let mut stdout = BufWriter::new(io::stdout().lock());
+    for line in lines {
+        // Lines before an error are printed: dropped, the writer flushes them.
+        let line = line?;
+        let written = quiet(writeln!(stdout, "{line}")).context("cannot write to standard output");
+        if written? == Delivered::PipeClosed {
+            return Ok(Delivered::PipeClosed);
+        }
+    }
+    quiet(stdout.flush()).context("cannot write to standard output")
+}
+
 fn print(text: &str) -> io::Result<Delivered> {
     let mut stdout = io::stdout().lock();
     quiet(
@@ -243,6 +287,22 @@ mod tests {
         assert!(refused(&folder.path().join("new/")).contains("directory"));
         assert!(refused(&folder.path().join("no/file")).contains("folder"));
         assert!(names_in(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn a_file_written_by_parts_appears_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::check(&folder.path().join("out")).unwrap();
+        let failed = place.write_file(|file| {
+            file.write_all(b"half")?;
+            bail!("no more")
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "no more");
+        assert!(names_in(folder.path()).is_empty());
+        let written = place.write_file(|file| Ok(file.write_all(b"whole")?));
+        assert_eq!(written.unwrap(), 5);
+        assert_eq!(names_in(folder.path()), ["out"]);
+        assert!(Place::Stdout.write_file(|_| Ok(())).is_err());
     }
 
     #[cfg(unix)]

@@ -1,18 +1,20 @@
 //! `emu trace info` as text.
 
 use super::layout::{count, grouped, indented, printable, table, wrap};
-use emu_linux::trace::{Backend, Counts, Survey};
+use emu_linux::trace::{Backend, Counts, Format, Survey, emut};
 
 /// Tasks and segments named one by one.
 const NAMES_MAX: usize = 16;
 
 /// What the capture holds, what is odd about it, and what it counted.
-pub fn text(survey: &Survey) -> String {
+pub fn text(survey: &Survey, format: Format) -> String {
+    // A made-up workload recorded nothing.
+    let told = format == Format::Ftrace || survey.recorded.whole != Counts::default();
     let sections = [
-        holds(survey),
+        holds(survey, format),
         warnings(survey),
         events(survey),
-        recorded(survey),
+        told.then(|| recorded(survey)).unwrap_or_default(),
     ];
     let sections: Vec<String> = sections
         .into_iter()
@@ -21,9 +23,13 @@ pub fn text(survey: &Survey) -> String {
     printable(&sections.join("\n"))
 }
 
-fn holds(survey: &Survey) -> String {
+fn holds(survey: &Survey, format: Format) -> String {
+    let form = match format {
+        Format::Ftrace => String::new(),
+        Format::Emut => format!(".emut version {}: ", emut::VERSION),
+    };
     let mut text = format!(
-        "{}\n{} in {}, {}, {}\n",
+        "{}\n{form}{} in {}, {}, {}\n",
         survey.name,
         count(survey.records, "record", "records"),
         count(survey.lines, "line", "lines"),
@@ -166,7 +172,7 @@ mod tests {
     #[test]
     fn a_capture_is_told_with_its_warnings() {
         let importer = Importer::from_bytes("c.txt", CAPTURE.as_bytes()).unwrap();
-        let text = text(importer.survey());
+        let text = text(importer.survey(), importer.format());
         for part in [
             "c.txt\n2 records in 7 lines, 1 task, 1 CPU\n",
             "tasks: cc1/7\n",

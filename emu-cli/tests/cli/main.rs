@@ -4,6 +4,7 @@ mod outputs;
 mod policies;
 mod refusals;
 mod reports;
+mod traces;
 
 use assert_cmd::Command;
 use assert_cmd::cargo::cargo_bin_cmd;
