@@ -292,6 +292,12 @@ impl Linux {
         self.preempt_off_since[cx.cpu_id().index()].store(cx.now().get(), Ordering::Relaxed);
     }
 
+    /// Microseconds of guest time that `cycles` are.
+    pub(crate) fn micros(&self, cycles: u64) -> u64 {
+        let scaled = cycles.saturating_mul(TICK_MICROS);
+        scaled.checked_div(self.tick_cycles.get()).unwrap_or(0)
+    }
+
     /// Forgets what preparation counted.
     pub(crate) fn reset_counters(&self) {
         self.counters.reset();

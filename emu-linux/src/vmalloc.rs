@@ -23,22 +23,34 @@ type LeafFn<'f> = &'f mut dyn FnMut(&Linux, &mut Ctx<'_>, Ea, u64, Ea) -> Kernel
 impl Linux {
     /// vmalloc(): maps `bytes` of fresh frames and gives the address.
     pub fn vmalloc(&self, cx: &mut Ctx<'_>, bytes: u64) -> Kernel<Ea> {
-        self.vmalloc_as(cx, "vmalloc", bytes)
+        self.vmalloc_as(cx, "vmalloc", bytes, PAGE_SIZE)
     }
 
     /// vzalloc(): the same; the frames are cleared through the linear map, not through the new mapping.
     pub fn vzalloc(&self, cx: &mut Ctx<'_>, bytes: u64) -> Kernel<Ea> {
-        self.vmalloc_as(cx, "vzalloc", bytes)
+        self.vmalloc_as(cx, "vzalloc", bytes, PAGE_SIZE)
     }
 
-    fn vmalloc_as(&self, cx: &mut Ctx<'_>, function: &'static str, bytes: u64) -> Kernel<Ea> {
+    /// __vmalloc_node(): as [`vmalloc`](Self::vmalloc), at a multiple of `align` bytes, which is a power
+    /// of two (-EINVAL if it is none). Areas are aligned to a page at least.
+    pub fn vmalloc_aligned(&self, cx: &mut Ctx<'_>, bytes: u64, align: u64) -> Kernel<Ea> {
+        self.vmalloc_as(cx, "vmalloc", bytes, align)
+    }
+
+    fn vmalloc_as(
+        &self,
+        cx: &mut Ctx<'_>,
+        function: &'static str,
+        bytes: u64,
+        align: u64,
+    ) -> Kernel<Ea> {
         cx.call(function, |cx| {
             self.work(cx, Func::Vmalloc)?;
-            if bytes == 0 {
+            if bytes == 0 || !align.is_power_of_two() {
                 return Ok(Err(Errno::Invalid));
             }
             let bytes = bytes.next_multiple_of(PAGE_SIZE);
-            let node = match self.alloc_vmap_area(cx, bytes + PAGE_SIZE)? {
+            let node = match self.alloc_vmap_area(cx, bytes + PAGE_SIZE, align)? {
                 Ok(node) => node,
                 Err(errno) => return Ok(Err(errno)),
             };

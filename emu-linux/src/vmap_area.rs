@@ -12,9 +12,9 @@ use emu_mmu::Ea;
 const NONE: Ea = Ea::new(0);
 
 impl Linux {
-    /// alloc_vmap_area(): reserves `bytes` (guard page included) at the lowest address that fits. After a
-    /// failure it purges once and tries again.
-    pub(crate) fn alloc_vmap_area(&self, cx: &mut Ctx<'_>, bytes: u64) -> Kernel<Ea> {
+    /// alloc_vmap_area(): reserves `bytes` (guard page included) at the lowest multiple of `align`, a
+    /// power of two, that fits. After a failure it purges once and tries again.
+    pub(crate) fn alloc_vmap_area(&self, cx: &mut Ctx<'_>, bytes: u64, align: u64) -> Kernel<Ea> {
         self.work(cx, Func::AllocVmapArea)?;
         let node = match self.kmalloc(cx, area::BYTES)? {
             Ok(node) => node,
@@ -22,11 +22,14 @@ impl Linux {
         };
         for attempt in 0..2 {
             self.spin_lock(cx, global::VMAP_AREA_LOCK)?;
-            let place = self.find_hole(cx, bytes)?;
+            let place = self.find_hole(cx, bytes, align)?;
             if let Some((start, previous)) = place {
                 self.init_area(cx, node, start, start + bytes)?;
                 self.link_after(cx, node, previous)?;
-                cx.store_u64(global::VMAP_CACHE, node.get(), "alloc_vmap_area: cache")?;
+                // An aligned area may leave a hole below it: the next search begins at the start, as it
+                // does for a smaller alignment than the cached one.
+                let cache = if align > PAGE_SIZE { 0 } else { node.get() };
+                cx.store_u64(global::VMAP_CACHE, cache, "alloc_vmap_area: cache")?;
             }
             self.spin_unlock(cx, global::VMAP_AREA_LOCK)?;
             if place.is_some() {
@@ -41,13 +44,14 @@ impl Linux {
     }
 
     /// The lowest hole of `bytes` and the area before it. The search starts behind the last area handed
-    /// out unless a hole below it might do (cached_hole_size).
-    fn find_hole(&self, cx: &mut Ctx<'_>, bytes: u64) -> Run<Option<(Ea, Ea)>> {
+    /// out unless a hole below it might do (cached_hole_size), or an alignment is asked for.
+    fn find_hole(&self, cx: &mut Ctx<'_>, bytes: u64, align: u64) -> Run<Option<(Ea, Ea)>> {
         let step = "alloc_vmap_area: search";
+        let align = align.max(PAGE_SIZE);
         let gap = self.layout.area_gap_pages * PAGE_SIZE;
         let mut hole_max = cx.load_u64(global::VMAP_CACHED_HOLE, step)?;
         let mut previous = NONE;
-        if bytes > hole_max {
+        if bytes > hole_max && align == PAGE_SIZE {
             previous = Ea::new(cx.load_u64(global::VMAP_CACHE, step)?);
         }
         let (mut start, mut next) = if previous == NONE {
@@ -60,7 +64,15 @@ impl Linux {
             let end = cx.load_u64(field(previous, area::END), step)?;
             (end + gap, cx.load_u64(field(previous, area::NEXT), step)?)
         };
-        while next != 0 {
+        loop {
+            // No multiple of a large alignment need be left.
+            let Some(aligned) = start.checked_next_multiple_of(align) else {
+                return Ok(None);
+            };
+            start = aligned;
+            if next == 0 {
+                break;
+            }
             self.work(cx, Func::AllocVmapAreaStep)?;
             let next_start = cx.load_u64(field(Ea::new(next), area::START), step)?;
             if start + bytes <= next_start {
@@ -205,7 +217,12 @@ impl Linux {
 
     /// lazy_max_pages(): fls(online CPUs) * 32 MiB in pages.
     pub(crate) fn lazy_max_pages(&self) -> u64 {
-        let fls = u64::from(u16::BITS - self.cpus.leading_zeros());
+        Linux::lazy_max_pages_of(self.cpus)
+    }
+
+    /// The same for a number of CPUs.
+    pub(crate) fn lazy_max_pages_of(cpus: u16) -> u64 {
+        let fls = u64::from(u16::BITS - cpus.leading_zeros());
         fls * (32 << 20) / PAGE_SIZE
     }
 

@@ -148,3 +148,36 @@ fn a_recorded_area_needs_its_place_free_and_inside_the_vmalloc_area() {
         Ok(())
     });
 }
+
+#[test]
+fn an_aligned_area_leaves_a_hole_that_the_next_one_takes() {
+    for version in BOTH {
+        Bench::new("mainline-6.1", version).run(|linux, cx| {
+            let first = linux.vmalloc(cx, PAGE_SIZE)?.unwrap();
+            let aligned = linux.vmalloc_aligned(cx, PAGE_SIZE, 1 << 20)?.unwrap();
+            assert_eq!(aligned.get(), linux.layout.vmalloc_start + (1 << 20));
+            let second = linux.vmalloc(cx, PAGE_SIZE)?.unwrap();
+            assert!(first < second && second < aligned);
+            let next = linux.vmalloc_aligned(cx, PAGE_SIZE, 1 << 20)?.unwrap();
+            assert_eq!(next.get(), linux.layout.vmalloc_start + (2 << 20));
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn an_alignment_that_nothing_meets_is_refused() {
+    Bench::new("mainline-6.1", KernelVersion::V6_1).run(|linux, cx| {
+        for shift in 41..64 {
+            let refused = linux.vmalloc_aligned(cx, PAGE_SIZE, 1 << shift)?;
+            assert_eq!(refused, Err(Errno::Busy), "{shift}");
+        }
+        for align in [0, 3, PAGE_SIZE + 1] {
+            let refused = linux.vmalloc_aligned(cx, PAGE_SIZE, align)?;
+            assert_eq!(refused, Err(Errno::Invalid), "{align}");
+        }
+        let small = linux.vmalloc_aligned(cx, PAGE_SIZE, 8)?.unwrap();
+        assert_eq!(small.get(), linux.layout.vmalloc_start);
+        Ok(())
+    });
+}

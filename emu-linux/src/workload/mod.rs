@@ -4,6 +4,7 @@
 
 mod replay;
 mod swap;
+mod test_vmalloc;
 mod user_random;
 mod vmalloc_pairs;
 mod vmalloc_random;
@@ -110,6 +111,18 @@ const SCENARIOS: &[Scenario] = &[
         },
         start: user_random::start_mprotect,
         operations: user_random::operations,
+        touch_max: None,
+        repeats: true,
+    },
+    Scenario {
+        info: ScenarioInfo {
+            name: "test_vmalloc",
+            about: "The ten cases of the kernel's test module for vmalloc (lib/test_vmalloc.c of 6.1), one \
+                    worker for each CPU (--operations loops of each case, default 500). The kernel log \
+                    has the module's summary.",
+        },
+        start: test_vmalloc::start,
+        operations: test_vmalloc::operations,
         touch_max: None,
         repeats: true,
     },
