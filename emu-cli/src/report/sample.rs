@@ -46,6 +46,7 @@ pub fn clean() -> RunReport {
         groups: None,
         reports: Vec::new(),
         reports_suppressed: 0,
+        checked: true,
         violations: Vec::new(),
         oops: None,
         cycles,

@@ -6,8 +6,9 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Of a scenario; a capture adds `trace` and, with insert records, `groups`.
-const RUN_KEYS: [&str; 17] = [
+const RUN_KEYS: [&str; 18] = [
     "schema",
+    "checked",
     "scenario",
     "policy",
     "kernel",
