@@ -2,6 +2,7 @@
 //!
 //! Owns the configuration that a program or the command fills in, and its checks.
 
+use crate::lazy_mmu::PolicyFile;
 use emu_core::Schedule;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -52,6 +53,31 @@ impl Backend {
     }
 }
 
+/// Where kernel code can be preempted (the PREEMPT choice of a kernel's configuration).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preempt {
+    /// CONFIG_PREEMPT_NONE: nowhere. preempt_disable and preempt_enable are nothing, preemptible() is a
+    /// constant 0, debug_smp_processor_id does not exist; a task is switched out when it calls schedule()
+    /// or goes back to user mode.
+    None,
+    /// CONFIG_PREEMPT with CONFIG_DEBUG_PREEMPT: wherever preempt_count is 0 and interrupts are on.
+    #[default]
+    Full,
+}
+
+impl Preempt {
+    /// All of them.
+    pub const ALL: [Preempt; 2] = [Preempt::None, Preempt::Full];
+
+    /// The name as typed and reported.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Preempt::None => "none",
+            Preempt::Full => "full",
+        }
+    }
+}
+
 /// What is run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -78,6 +104,8 @@ pub enum ScheduleChoice {
 pub struct RunConfig {
     /// Policy name.
     pub policy: String,
+    /// A policy composed of shipped ones, in place of the one named.
+    pub policy_file: Option<PolicyFile>,
     /// Kernel; `None` takes the source's own (2.6.38 for scenarios, 6.1 for traces).
     pub kernel: Option<KernelVersion>,
     /// Who writes the hash table.
@@ -92,10 +120,15 @@ pub struct RunConfig {
     pub touch: Option<u64>,
     /// Operations of a scenario that repeats; `None` takes its own number.
     pub operations: Option<u64>,
+    /// Where kernel code can be preempted.
+    pub preempt: Preempt,
     /// Tasks may run on one CPU only.
     pub pin: bool,
     /// The n-th page-table allocation for the kernel fails, counted from 1.
     pub fail_alloc: Option<u64>,
+    /// The n-th page that vmalloc is to map is missing, counted from 1: mapping ends there with -ENOMEM,
+    /// inside the lazy section if there is one.
+    pub fail_map: Option<u64>,
     /// Who makes the choices.
     pub schedule: ScheduleChoice,
     /// Check the invariants.
@@ -107,6 +140,7 @@ impl RunConfig {
     pub fn new(policy: &str) -> Self {
         RunConfig {
             policy: policy.to_owned(),
+            policy_file: None,
             kernel: None,
             backend: Backend::Native,
             htab_bits: None,
@@ -114,8 +148,10 @@ impl RunConfig {
             seed: 1,
             touch: None,
             operations: None,
+            preempt: Preempt::Full,
             pin: false,
             fail_alloc: None,
+            fail_map: None,
             schedule: ScheduleChoice::Clocked,
             check: true,
         }

@@ -3,7 +3,7 @@
 //! Owns what never changes after boot and the sinks of reports. Refuses shared mutable state: that lies
 //! in guest memory (`memmap`).
 
-use crate::config::{Backend, KernelVersion, RunConfig, RunError};
+use crate::config::{Backend, KernelVersion, Preempt, RunConfig, RunError};
 use crate::functions::{Func, FunctionCosts};
 use crate::invariant::Monitor;
 use crate::layout::{Layout, PAGE_SHIFT, va};
@@ -56,6 +56,9 @@ pub struct Linux {
     pub(crate) preempt_off_since: Vec<AtomicU64>,
     pub(crate) fail_alloc: Option<u64>,
     pub(crate) table_allocations: AtomicU64,
+    pub(crate) fail_map: Option<u64>,
+    pub(crate) pages_mapped: AtomicU64,
+    pub(crate) preempt: Preempt,
     pub(crate) pin: bool,
     /// False where the CPU of each task is given from outside (a replay).
     pub(crate) balance: bool,
@@ -165,6 +168,9 @@ impl Linux {
             preempt_off_since: (0..shape.cpus).map(|_| AtomicU64::new(u64::MAX)).collect(),
             fail_alloc: config.fail_alloc,
             table_allocations: AtomicU64::new(0),
+            fail_map: config.fail_map,
+            pages_mapped: AtomicU64::new(0),
+            preempt: config.preempt,
             pin: config.pin,
             balance,
         })

@@ -22,6 +22,7 @@ mod hash_fault;
 mod hash_lpar;
 mod hash_native;
 mod hash_ops;
+mod injection;
 pub mod invariant;
 pub mod kernel;
 pub mod layout;
@@ -47,11 +48,11 @@ mod vmap_area;
 mod workload;
 
 pub use config::{
-    Backend, KernelVersion, Progress, RunConfig, RunError, ScheduleChoice, Source, nearest,
+    Backend, KernelVersion, Preempt, Progress, RunConfig, RunError, ScheduleChoice, Source, nearest,
 };
 pub use kernel::{Errno, Kernel, Linux};
 pub use lazy_mmu::policy::{PolicyInfo, policies};
-pub use lazy_mmu::{LazyMmuPolicy, VmallocWalk};
+pub use lazy_mmu::{LazyMmuPolicy, PolicyFile, PolicyFileError, VmallocWalk};
 pub use mm::{Mm, VirtualPage};
 pub use report::{COMPARE_SCHEMA, CompareReport, CounterValues, RUN_SCHEMA, RunReport};
 pub use run::{run, run_policy, survey};

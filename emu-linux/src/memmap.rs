@@ -69,6 +69,8 @@ pub mod global {
     pub const STACK_FREE: Ea = kernel(BASE + 0x2320);
     /// tasklist_lock.
     pub const TASKLIST_LOCK: Ea = kernel(BASE + 0x2328);
+    /// A page-table lock of kernel tables that sleeps (policy `rt`).
+    pub const SLEEPING_PTL: Ea = kernel(BASE + 0x2380);
 }
 
 /// Buckets of [`global::VMAP_HASH`].
@@ -182,8 +184,12 @@ pub mod task {
     pub const PREEMPT_COUNT: u64 = 0;
     /// Thread flags.
     pub const FLAGS: u64 = 8;
-    /// local_flags of the architecture.
+    /// local_flags of the architecture. copy_process clears the whole doubleword.
     pub const LOCAL_FLAGS: u64 = 16;
+    /// lazy_mmu_state of 7.0: enable_count, a byte of that doubleword.
+    pub const LAZY_ENABLE_COUNT: u64 = 16;
+    /// lazy_mmu_state of 7.0: pause_count, the byte after it.
+    pub const LAZY_PAUSE_COUNT: u64 = 17;
     /// State: [`super::STATE_RUNNING`], [`super::STATE_SLEEPING`], [`super::STATE_DEAD`].
     pub const STATE: u64 = 24;
     /// CPU it runs or last ran on.
@@ -218,6 +224,9 @@ pub const STATE_SLEEPING: u64 = 1;
 pub const STATE_DEAD: u64 = 64;
 /// Thread flag: the scheduler is to run at the next chance.
 pub const TIF_NEED_RESCHED: u64 = 1;
+
+/// Local flag: the task was switched out inside a lazy section (TLF_LAZY_MMU, bit 3; 3.0 to 6.19).
+pub const TLF_LAZY_MMU: u64 = 1 << 3;
 
 /// Offsets in an area (struct vmap_area and vm_struct in one).
 pub mod area {

@@ -239,6 +239,8 @@ pub struct RunReport {
     pub htab_bits: u8,
     /// Number of CPUs.
     pub cpus: u16,
+    /// Where kernel code can be preempted, `none` or `full`.
+    pub preempt: String,
     /// Seed of the run.
     pub seed: u64,
     /// Schedule string that replays the run's choices, unless it is very long.

@@ -38,7 +38,7 @@ enum Work {
     },
 }
 
-/// Runs a scenario or replays a capture under a shipped policy.
+/// Runs a scenario or replays a capture under a shipped policy, or under one composed of them.
 ///
 /// # Errors
 /// A name, a value or a file that was refused; guest code that could not go on.
@@ -47,10 +47,13 @@ pub fn run(
     config: &RunConfig,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<RunReport, RunError> {
-    let policy = policy::policy(&config.policy).ok_or_else(|| RunError::NoPolicy {
-        name: config.policy.clone(),
-        nearest: nearest(&config.policy, policy::policies().iter().map(|p| p.name)),
-    })?;
+    let policy = match &config.policy_file {
+        Some(file) => file.policy(),
+        None => policy::policy(&config.policy).ok_or_else(|| RunError::NoPolicy {
+            name: config.policy.clone(),
+            nearest: nearest(&config.policy, policy::policies().iter().map(|p| p.name)),
+        })?,
+    };
     run_policy(source, config, policy, progress)
 }
 
@@ -114,7 +117,7 @@ pub fn run_policy(
             pid: 0,
         });
     }
-    check_injection(config, &linux)?;
+    linux.check_injections()?;
     let report = collect(config, name, &linux, work, &end, &schedule.lock())?;
     match oops {
         Some(error) if !report.found_violation() => Err(error),
@@ -148,19 +151,6 @@ impl Watchdog {
             self.bitten = Some(now);
         }
         stuck
-    }
-}
-
-/// An allocation that was to fail but never came is an option that did nothing.
-fn check_injection(config: &RunConfig, linux: &Linux) -> Result<(), RunError> {
-    let made = linux.table_allocations.load(Ordering::Relaxed);
-    match config.fail_alloc {
-        Some(nth) if nth == 0 || nth > made => Err(RunError::Value {
-            what: "--fail-alloc",
-            value: nth.to_string(),
-            right: format!("the run makes page-table allocations 1 to {made}"),
-        }),
-        _ => Ok(()),
     }
 }
 
@@ -360,6 +350,7 @@ fn collect(
         machine: linux.machine.name().to_owned(),
         htab_bits: linux.hpt.groups_log2(),
         cpus: linux.cpus,
+        preempt: linux.preempt.name().to_owned(),
         seed: config.seed,
         schedule: Some(schedule.to_string()).filter(|text| text.len() <= SCHEDULE_CHARS_MAX),
         counters: linux.counters.values(),

@@ -3,6 +3,7 @@
 //! Owns which task a CPU runs. Round robin with a slice of one tick stands in for CFS: the order of tasks
 //! is not what is studied, where they can be switched is. Refuses task creation (`task`).
 
+use crate::config::Preempt;
 use crate::functions::Func;
 use crate::kernel::Linux;
 use crate::memmap::{STATE_RUNNING, STATE_SLEEPING, TIF_NEED_RESCHED, field, pcpu, percpu, task};
@@ -41,6 +42,15 @@ impl Linux {
                 return Ok(());
             }
         }
+    }
+
+    /// The end of a system call. Without kernel preemption a used-up slice ends here; with it the task has
+    /// been switched out before.
+    pub(crate) fn return_to_user(&self, cx: &mut Ctx<'_>) -> Run<()> {
+        if self.preempt == Preempt::None && self.need_resched(cx)? {
+            self.schedule(cx)?;
+        }
+        Ok(())
     }
 
     /// schedule() of the idle task: not a task that sleeps.
@@ -359,8 +369,12 @@ impl Linux {
         self.raw_unlock(cx, field(first, pcpu::RQ_LOCK), "load_balance: rq unlock")
     }
 
-    /// preemptible(): preempt_count is zero and interrupts are on.
+    /// preemptible(): preempt_count is zero and interrupts are on. A constant 0 without preemption.
     pub fn preemptible(&self, cx: &mut Ctx<'_>) -> Run<bool> {
-        Ok(self.preempt_count(cx)? == 0 && cx.interrupts_enabled())
+        Ok(
+            self.preempt == Preempt::Full
+                && self.preempt_count(cx)? == 0
+                && cx.interrupts_enabled(),
+        )
     }
 }

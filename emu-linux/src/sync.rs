@@ -3,6 +3,7 @@
 //!
 //! Owns preempt_count and lock words in guest memory. Refuses to decide who runs next (`sched`).
 
+use crate::config::Preempt;
 use crate::functions::Func;
 use crate::kernel::Linux;
 use crate::memmap::{self, TIF_NEED_RESCHED, field, global, task};
@@ -36,7 +37,7 @@ impl Linux {
         let ea = field(self.current(cx), task::PREEMPT_COUNT);
         let count = cx.load_u64(ea, "add_preempt_count: load")?;
         cx.store_u64(ea, count.wrapping_add(n), "add_preempt_count: store")?;
-        if count == 0 {
+        if count == 0 && self.preempt == Preempt::Full {
             self.note_preempt_off(cx);
         }
         Ok(())
@@ -53,13 +54,19 @@ impl Linux {
         Ok(left)
     }
 
-    /// preempt_disable().
+    /// preempt_disable(). Nothing where the kernel cannot be preempted, as the two after it.
     pub fn preempt_disable(&self, cx: &mut Ctx<'_>) -> Run<()> {
+        if self.preempt == Preempt::None {
+            return Ok(());
+        }
         self.add_preempt_count(cx, PREEMPT_OFFSET)
     }
 
     /// preempt_enable(): the scheduler runs here if it was asked to meanwhile.
     pub fn preempt_enable(&self, cx: &mut Ctx<'_>) -> Run<()> {
+        if self.preempt == Preempt::None {
+            return Ok(());
+        }
         let left = self.sub_preempt_count(cx, PREEMPT_OFFSET)?;
         if left == 0 && self.need_resched(cx)? && cx.interrupts_enabled() {
             self.preempt_schedule(cx)?;
@@ -69,6 +76,9 @@ impl Linux {
 
     /// preempt_enable_no_resched().
     pub(crate) fn preempt_enable_no_resched(&self, cx: &mut Ctx<'_>) -> Run<()> {
+        if self.preempt == Preempt::None {
+            return Ok(());
+        }
         self.sub_preempt_count(cx, PREEMPT_OFFSET).map(|_| ())
     }
 
@@ -124,9 +134,39 @@ impl Linux {
         self.preempt_enable(cx)
     }
 
+    /// in_interrupt(): this is an interrupt handler, which borrows the task it interrupted.
+    pub(crate) fn in_interrupt(&self, cx: &mut Ctx<'_>) -> Run<bool> {
+        Ok(self.preempt_count(cx)? & (PREEMPT_ACTIVE - HARDIRQ_OFFSET) != 0)
+    }
+
+    /// Takes a lock whose holder stays preemptible and may sleep: a task that finds it taken yields.
+    pub(crate) fn sleeping_lock(&self, cx: &mut Ctx<'_>, lock: Ea) -> Run<()> {
+        self.work(cx, Func::SpinLock)?;
+        loop {
+            while cx.load_u64(lock, "rt_spin_lock: taken?")? != 0 {
+                cx.spin("rt_spin_lock: taken?")?;
+                self.yield_once(cx)?;
+            }
+            if cx.load_reserve(lock, "rt_spin_lock")? == 0
+                && cx.store_conditional(lock, 1, "rt_spin_lock")?
+            {
+                return cx.barrier(Barrier::Isync, "rt_spin_lock");
+            }
+        }
+    }
+
+    /// Gives it back.
+    pub(crate) fn sleeping_unlock(&self, cx: &mut Ctx<'_>, lock: Ea) -> Run<()> {
+        self.raw_unlock(cx, lock, "rt_spin_unlock")
+    }
+
     /// smp_processor_id() of a CONFIG_DEBUG_PREEMPT kernel: the CPU's number, and a report if the caller
-    /// could be moved to another CPU. `function` names the caller.
+    /// could be moved to another CPU. `function` names the caller. Without preemption just the number.
     pub fn smp_processor_id(&self, cx: &mut Ctx<'_>, function: &'static str) -> Run<CpuId> {
+        if self.preempt == Preempt::None {
+            self.work(cx, Func::SmpProcessorId)?;
+            return cx.read_cpu_id("smp_processor_id");
+        }
         self.work(cx, Func::DebugSmpProcessorId)?;
         let cpu = cx.read_cpu_id("debug_smp_processor_id: this_cpu")?;
         let count = self.preempt_count(cx)?;

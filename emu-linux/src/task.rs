@@ -2,6 +2,7 @@
 //!
 //! Owns the life of a task. Refuses to choose who runs (`sched`).
 
+use crate::config::Preempt;
 use crate::functions::Func;
 use crate::kernel::{Errno, Kernel, Linux};
 use crate::layout::pa;
@@ -11,7 +12,7 @@ use crate::memmap::{
 };
 use crate::mm::Mm;
 use crate::sched::SLICE_TICKS;
-use crate::sync::HARDIRQ_OFFSET;
+use crate::sync::{HARDIRQ_OFFSET, PREEMPT_OFFSET};
 use crate::tracepoint::Tracepoint;
 use emu_core::{ContextEnd, CpuId, Ctx, Cycles, Exception, Interrupt, Run, Vectors};
 use emu_mmu::{Ea, Fault};
@@ -86,7 +87,7 @@ impl Linux {
         )?;
         cx.store_u64(
             field(stack, task::PREEMPT_COUNT),
-            1,
+            self.preempt_count_at_first(),
             "copy_process: preempt_count",
         )?;
         self.set_comm(cx, stack, &spec.comm)?;
@@ -101,6 +102,14 @@ impl Linux {
         self.spin_unlock(cx, global::TASKLIST_LOCK)?;
         self.wake_up_new(cx, stack, spec.cpu)?;
         Ok(Ok(stack))
+    }
+
+    /// preempt_count of a task that was never switched to: schedule_tail enables preemption.
+    fn preempt_count_at_first(&self) -> u64 {
+        match self.preempt {
+            Preempt::None => 0,
+            Preempt::Full => PREEMPT_OFFSET,
+        }
     }
 
     fn init_task(&self, cx: &mut Ctx<'_>, at: Ea, pid: u64, cpu: u64, context: u32) -> Run<()> {
@@ -220,7 +229,7 @@ impl Linux {
         self.init_task(cx, idle, 0, u64::from(cpu.0), context)?;
         cx.store_u64(
             field(idle, task::PREEMPT_COUNT),
-            1,
+            self.preempt_count_at_first(),
             "init_idle: preempt_count",
         )?;
         self.set_comm(cx, idle, &format!("swapper/{cpu}"))?;
@@ -347,7 +356,8 @@ impl Vectors for KernelVectors {
             linux.scheduler_tick(cx)?;
         }
         let left = linux.sub_preempt_count(cx, HARDIRQ_OFFSET)?;
-        if left == 0 && linux.need_resched(cx)? {
+        let preempt = linux.preempt == Preempt::Full;
+        if preempt && left == 0 && linux.need_resched(cx)? {
             cx.set_interrupts(true)?;
             linux.preempt_schedule(cx)?;
             cx.set_interrupts(false)?;

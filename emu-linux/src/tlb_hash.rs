@@ -44,7 +44,7 @@ impl Linux {
             let b = self.this_cpu_batch(cx, "hpte_need_flush")?;
             let i = cx.load_u64(field(b, batch::INDEX), "hpte_need_flush: index")?;
             let page = self.virtual_page(cx, mm, ea)?;
-            if !self.policy.batch_active(self, cx, b)? {
+            if !self.policy.batch_active(self, cx, b, mm)? {
                 let local = self.layout.local_test_in_need_flush
                     && self.mm_is_local(cx, mm, cx.cpu_id())?;
                 count(&self.counters.single_flushes);

@@ -297,14 +297,18 @@ impl Linux {
         lazy: bool,
         f: LeafFn<'_>,
     ) -> Kernel<()> {
+        self.policy.kernel_loop_begin(self, cx)?;
         if lazy {
             self.lazy_mmu_enter(cx, Mm::INIT)?;
         }
         let n = (end.get() - start.get()) / PAGE_SIZE;
         let result = f(self, cx, self.entry(table, start, 0), n, start)?;
-        if lazy {
-            self.lazy_mmu_leave(cx, Mm::INIT)?;
+        match (lazy, result) {
+            (true, Ok(())) => self.lazy_mmu_leave(cx, Mm::INIT)?,
+            (true, Err(_)) => self.policy.mapping_failed(self, cx)?,
+            (false, _) => {}
         }
+        self.policy.kernel_loop_end(self, cx)?;
         Ok(result)
     }
 
@@ -324,6 +328,9 @@ impl Linux {
                     let ptep = ptep + i * 8;
                     if cx.load_u64(ptep, "vmap_pte_range: pte_none")? != 0 {
                         return Ok(Err(Errno::Busy));
+                    }
+                    if linux.mapping_fails() {
+                        return Ok(Err(Errno::NoMemory));
                     }
                     let frame = next(linux, cx)?;
                     linux.set_pte_at(cx, ptep, linux.layout.pte.kernel_pte(frame))?;

@@ -3,6 +3,7 @@
 
 mod batch;
 mod hash_faults;
+mod nesting;
 mod per_cpu;
 mod vmalloc_areas;
 

@@ -4,7 +4,10 @@
 //! CPU, its accesses are verbs, and it can be preempted wherever the real one can. Refuses tables of
 //! booleans: what a rule does is what its file does.
 
+mod composed;
 pub mod policy;
+
+pub use composed::{PolicyFile, PolicyFileError};
 
 use crate::functions::Func;
 use crate::kernel::Linux;
@@ -29,13 +32,13 @@ pub enum VmallocWalk {
 /// behaviour of v2.6.38 and mmotm as its default.
 pub trait LazyMmuPolicy: Send + Sync {
     /// Short name, as typed after `--policy`.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// The mail or commit that it models.
-    fn origin(&self) -> &'static str;
+    fn origin(&self) -> &str;
 
     /// What it does, for a person.
-    fn about(&self) -> &'static str;
+    fn about(&self) -> &str;
 
     /// How vmalloc walks page tables under this rule.
     fn vmalloc_walk(&self) -> VmallocWalk {
@@ -61,13 +64,13 @@ pub trait LazyMmuPolicy: Send + Sync {
         flush_and_clear_active(linux, cx)
     }
 
-    /// The test in hpte_need_flush: queue (true) or flush at once. `b` is this CPU's batch; preemption
-    /// is off.
+    /// The test in hpte_need_flush: queue (true) or flush at once. `b` is this CPU's batch, `mm` the owner
+    /// of the changed PTE; preemption is off.
     ///
     /// # Errors
     /// The end of the run.
-    fn batch_active(&self, linux: &Linux, cx: &mut Ctx<'_>, b: Ea) -> Run<bool> {
-        let _ = linux;
+    fn batch_active(&self, linux: &Linux, cx: &mut Ctx<'_>, b: Ea, mm: Mm) -> Run<bool> {
+        let _ = (linux, mm);
         Ok(cx.load_u64(field(b, batch::ACTIVE), "hpte_need_flush: active")? != 0)
     }
 
@@ -107,7 +110,7 @@ pub trait LazyMmuPolicy: Send + Sync {
         Ok(())
     }
 
-    /// Before enter, for init_mm: what the rule takes to keep others out.
+    /// In apply_to_pte_range before enter, for init_mm: what the rule takes to keep others out.
     ///
     /// # Errors
     /// The end of the run.
@@ -116,13 +119,41 @@ pub trait LazyMmuPolicy: Send + Sync {
         Ok(())
     }
 
-    /// After leave, for init_mm: gives it back.
+    /// In apply_to_pte_range after leave, for init_mm: gives it back.
     ///
     /// # Errors
     /// The end of the run.
     fn kernel_section_end(&self, linux: &Linux, cx: &mut Ctx<'_>) -> Run<()> {
         let _ = (linux, cx);
         Ok(())
+    }
+
+    /// In vmalloc's open-coded loops at each PTE table, before its first PTE and before enter if there is
+    /// a lazy section: what the rule takes to keep other writers out.
+    ///
+    /// # Errors
+    /// The end of the run.
+    fn kernel_loop_begin(&self, linux: &Linux, cx: &mut Ctx<'_>) -> Run<()> {
+        let _ = (linux, cx);
+        Ok(())
+    }
+
+    /// The same after the last PTE, or after the first that failed, and after leave: gives it back.
+    ///
+    /// # Errors
+    /// The end of the run.
+    fn kernel_loop_end(&self, linux: &Linux, cx: &mut Ctx<'_>) -> Run<()> {
+        let _ = (linux, cx);
+        Ok(())
+    }
+
+    /// In vmalloc's open-coded loops, inside a lazy section whose mapping failed: what ends the section.
+    /// Default: leave, as on the way without an error.
+    ///
+    /// # Errors
+    /// The end of the run.
+    fn mapping_failed(&self, linux: &Linux, cx: &mut Ctx<'_>) -> Run<()> {
+        linux.lazy_mmu_leave(cx, Mm::INIT)
     }
 }
 

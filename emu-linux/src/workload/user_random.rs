@@ -130,6 +130,7 @@ impl Worker {
                     if self.may_fork {
                         self.meter.step();
                     }
+                    linux.return_to_user(cx)?;
                 }
                 Ok(())
             }),

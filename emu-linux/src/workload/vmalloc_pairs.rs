@@ -41,6 +41,7 @@ pub(super) fn start(
                     linux.vfree(cx, area)?;
                 }
                 meter.step();
+                linux.return_to_user(cx)?;
             }
             Ok(())
         }),

@@ -63,6 +63,7 @@ pub(super) fn spawn(
             for _ in 0..operations {
                 one(linux, cx, &mut rng, &mut kept)?;
                 meter.step();
+                linux.return_to_user(cx)?;
             }
             for area in kept {
                 linux.vfree(cx, area)?;

@@ -3,22 +3,38 @@
 mod apply_ptl;
 mod hugh_preempt;
 mod hugh_preempt_fixed;
+mod kernel_ptl;
 mod mainline_6_1;
+mod mainline_6_16;
 mod mainline_6_16_fixed;
+mod mainline_7_0;
+mod mm_argument;
 mod mmotm;
 mod no_kernel_batch;
 mod no_power_batch;
+mod no_power_batch_naive;
 mod preemptible_guard;
+mod rt;
+mod switch_flush;
+mod switch_flush_sound;
 
 pub use apply_ptl::ApplyPtl;
 pub use hugh_preempt::HughPreempt;
 pub use hugh_preempt_fixed::HughPreemptFixed;
+pub use kernel_ptl::KernelPtl;
 pub use mainline_6_1::Mainline61;
+pub use mainline_6_16::Mainline616;
 pub use mainline_6_16_fixed::Mainline616Fixed;
+pub use mainline_7_0::Mainline70;
+pub use mm_argument::MmArgument;
 pub use mmotm::Mmotm;
 pub use no_kernel_batch::NoKernelBatch;
 pub use no_power_batch::NoPowerBatch;
+pub use no_power_batch_naive::NoPowerBatchNaive;
 pub use preemptible_guard::PreemptibleGuard;
+pub use rt::Rt;
+pub use switch_flush::SwitchFlush;
+pub use switch_flush_sound::SwitchFlushSound;
 
 use super::LazyMmuPolicy;
 
@@ -35,30 +51,43 @@ pub struct PolicyInfo {
 
 type Make = fn() -> Box<dyn LazyMmuPolicy>;
 
-/// All shipped policies: first the state that broke, then the remedies by age.
-const SHIPPED: &[Make] = &[
-    || Box::new(Mmotm),
-    || Box::new(NoKernelBatch),
-    || Box::new(HughPreempt),
-    || Box::new(HughPreemptFixed),
-    || Box::new(ApplyPtl),
-    || Box::new(NoPowerBatch),
-    || Box::new(PreemptibleGuard),
-    || Box::new(Mainline61),
-    || Box::new(Mainline616Fixed),
-];
+macro_rules! shipped {
+    ($($policy:ident),* $(,)?) => {
+        /// All shipped policies: first the state that broke, then the remedies in the order of the
+        /// options of 2011, then what was merged, by age.
+        const SHIPPED: &[(&dyn LazyMmuPolicy, Make)] =
+            &[$((&$policy, || Box::new($policy))),*];
+    };
+}
+
+shipped! {
+    Mmotm,
+    NoKernelBatch,
+    HughPreempt,
+    HughPreemptFixed,
+    KernelPtl,
+    ApplyPtl,
+    SwitchFlush,
+    SwitchFlushSound,
+    Rt,
+    NoPowerBatch,
+    NoPowerBatchNaive,
+    PreemptibleGuard,
+    MmArgument,
+    Mainline61,
+    Mainline616,
+    Mainline616Fixed,
+    Mainline70,
+}
 
 /// Name, origin and description of every shipped policy.
 pub fn policies() -> Vec<PolicyInfo> {
     SHIPPED
         .iter()
-        .map(|make| {
-            let policy = make();
-            PolicyInfo {
-                name: policy.name(),
-                origin: policy.origin(),
-                about: policy.about(),
-            }
+        .map(|(policy, _)| PolicyInfo {
+            name: policy.name(),
+            origin: policy.origin(),
+            about: policy.about(),
         })
         .collect()
 }
@@ -67,7 +96,15 @@ pub fn policies() -> Vec<PolicyInfo> {
 pub fn policy(name: &str) -> Option<Box<dyn LazyMmuPolicy>> {
     SHIPPED
         .iter()
-        .map(|make| make())
+        .find(|(policy, _)| policy.name() == name)
+        .map(|(_, make)| make())
+}
+
+/// The shipped policy of that name, by reference: they have no state of their own.
+pub(crate) fn shipped(name: &str) -> Option<&'static dyn LazyMmuPolicy> {
+    SHIPPED
+        .iter()
+        .map(|(policy, _)| *policy)
         .find(|policy| policy.name() == name)
 }
 
