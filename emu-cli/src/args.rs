@@ -8,7 +8,7 @@ pub use trace::{GenArgs, TraceVerb};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
-use emu_linux::{Backend, KernelVersion, ScheduleChoice};
+use emu_linux::{Backend, KernelVersion, Preempt, ScheduleChoice};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -58,6 +58,9 @@ pub struct RunArgs {
     /// Policy of the lazy MMU mode (required; `emu policy list` names them)
     #[arg(long, value_name = "P")]
     pub policy: Option<String>,
+    /// In place of a policy's name: a TOML file that composes one from points of those there are
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "policy")]
+    pub policy_file: Option<PathBuf>,
     /// The machine.
     #[command(flatten)]
     pub machine: MachineArgs,
@@ -121,12 +124,20 @@ pub struct MachineArgs {
     /// Operations of a scenario that repeats [default: the scenario's own]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub operations: Option<u64>,
+    /// Where kernel code can be preempted, as the kernel was configured: nowhere (CONFIG_PREEMPT_NONE)
+    /// or wherever preempt_count is 0 (CONFIG_PREEMPT)
+    #[arg(long, value_name = "none|full", default_value = "full", value_parser = preempt)]
+    pub preempt: Preempt,
     /// Bind each task to its CPU [default: tasks may migrate]
     #[arg(long)]
     pub pin: bool,
     /// Let the N-th allocation of a kernel page table fail, counted from 1 [default: none fails]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub fail_alloc: Option<u64>,
+    /// Let the N-th page that vmalloc maps be missing, counted from 1: -ENOMEM in the middle of a
+    /// table [default: none is]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub fail_map: Option<u64>,
     /// Who chooses where the model is free: the CPU clocks, a random number generator with the seed,
     /// or a schedule as printed by an earlier run
     #[arg(long, value_name = "clocked|random|STRING", default_value = "clocked")]
@@ -209,6 +220,18 @@ fn backend_parser() -> impl TypedValueParser<Value = Backend> {
     })
 }
 
+fn preempt(typed: &str) -> Result<Preempt, String> {
+    if let Some(preempt) = Preempt::ALL.into_iter().find(|p| p.name() == typed) {
+        return Ok(preempt);
+    }
+    Err(match typed {
+        "rt" => "a kernel whose spinlocks all sleep is not modelled; the policy `rt` has the \
+                 sleeping page-table lock of one"
+            .to_owned(),
+        _ => "take `none` or `full`".to_owned(),
+    })
+}
+
 fn schedule(typed: &str) -> Result<ScheduleChoice, String> {
     match typed {
         "clocked" => Ok(ScheduleChoice::Clocked),
@@ -243,7 +266,7 @@ mod tests {
     fn every_flag_reaches_its_field() {
         let line = "emu run s --policy p --kernel 6.1 --pages 4k --backend lpar --htab-bits 12 \
                     --cpus 3 --seed 9 --touch 7 --operations 5 --pin --kernel-log k --json --fail-alloc 2 \
-                    --schedule emu1:3.1 --no-check -o out";
+                    --fail-map 6 --preempt none --schedule emu1:3.1 --no-check -o out";
         let Verb::Run(run) = typed(line).unwrap().verb else {
             panic!("not run")
         };
@@ -256,7 +279,8 @@ mod tests {
             (machine.seed, machine.touch, machine.fail_alloc),
             (9, Some(7), Some(2))
         );
-        assert_eq!(machine.operations, Some(5));
+        assert_eq!((machine.operations, machine.fail_map), (Some(5), Some(6)));
+        assert_eq!(machine.preempt, Preempt::None);
         assert!(machine.pin && machine.no_check && run.output.json);
         assert_eq!(
             machine.schedule,
@@ -280,6 +304,12 @@ mod tests {
             ("emu run s --pages 64k", ["64k", "4k"]),
             ("emu run s --backend xen", ["xen", "lpar"]),
             ("emu run s --kernel 2.6.39", ["2.6.39", "2.6.38"]),
+            ("emu run s --preempt rt", ["sleep", "policy `rt`"]),
+            ("emu run s --preempt ful", ["ful", "`full`"]),
+            (
+                "emu run s --policy a --policy-file b",
+                ["--policy-file", "cannot be used"],
+            ),
             ("emu run s --cpus 65", ["65", "1..=64"]),
             ("emu run s --htab-bits 10", ["10", "11..=28"]),
             (

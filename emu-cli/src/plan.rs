@@ -6,7 +6,9 @@
 use crate::args::{CompareArgs, MachineArgs, OutputArgs, RunArgs};
 use crate::output::Place;
 use anyhow::{Context, Result, bail};
-use emu_linux::{PolicyInfo, RunConfig, RunError, Source, nearest, policies, scenarios};
+use emu_linux::{
+    PolicyFile, PolicyInfo, RunConfig, RunError, Source, nearest, policies, scenarios,
+};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -49,10 +51,19 @@ impl RunPlan {
     /// # Errors
     /// One sentence that names what is wrong and what would be right.
     pub fn new(args: RunArgs) -> Result<RunPlan> {
-        let Some(policy) = args.policy else {
-            bail!("`emu run` needs `--policy NAME`; `emu policy list` names them all");
+        let config = match (&args.policy, &args.policy_file) {
+            (Some(name), _) => config_of(policy_named(name)?.name, &args.machine),
+            (None, Some(path)) => {
+                let file = policy_file(path)?;
+                RunConfig {
+                    policy_file: Some(file.clone()),
+                    ..config_of(file.name(), &args.machine)
+                }
+            }
+            (None, None) => {
+                bail!("`emu run` needs `--policy NAME`; `emu policy list` names them all")
+            }
         };
-        let config = config_of(&policy_named(&policy)?, &args.machine);
         let source = source_named(&args.source)?;
         refuse_scenario_flags(&args.machine, &source)?;
         let output = Output::new(&args.output, &source)?;
@@ -92,7 +103,7 @@ impl ComparePlan {
         let output = Output::new(&args.output, &source)?;
         let configs = policies
             .iter()
-            .map(|policy| config_of(policy, &args.machine))
+            .map(|policy| config_of(policy.name, &args.machine))
             .collect();
         Ok(ComparePlan {
             source,
@@ -180,7 +191,7 @@ fn policies_named(names: &[String]) -> Result<Vec<PolicyInfo>> {
     Ok(chosen)
 }
 
-fn config_of(policy: &PolicyInfo, machine: &MachineArgs) -> RunConfig {
+fn config_of(policy: &str, machine: &MachineArgs) -> RunConfig {
     RunConfig {
         kernel: machine.kernel,
         backend: machine.backend,
@@ -191,10 +202,29 @@ fn config_of(policy: &PolicyInfo, machine: &MachineArgs) -> RunConfig {
         operations: machine.operations,
         pin: machine.pin,
         fail_alloc: machine.fail_alloc,
+        fail_map: machine.fail_map,
+        preempt: machine.preempt,
         schedule: machine.schedule.clone(),
         check: !machine.no_check,
-        ..RunConfig::new(policy.name)
+        ..RunConfig::new(policy)
     }
+}
+
+/// Largest policy file that is read, in bytes.
+const POLICY_FILE_BYTES_MAX: u64 = 64 << 10;
+
+fn policy_file(path: &Path) -> Result<PolicyFile> {
+    use std::io::Read;
+    let told = || format!("policy file `{}`", path.display());
+    let file = std::fs::File::open(path).with_context(told)?;
+    let mut text = String::new();
+    let read = file
+        .take(POLICY_FILE_BYTES_MAX + 1)
+        .read_to_string(&mut text);
+    if read.with_context(told)? as u64 > POLICY_FILE_BYTES_MAX {
+        bail!("{} is longer than {POLICY_FILE_BYTES_MAX} bytes", told());
+    }
+    PolicyFile::parse(&text).with_context(told)
 }
 
 /// A scenario if it is the name of one, else a file.
@@ -278,6 +308,31 @@ mod tests {
         };
         assert_eq!(plan.config, expected);
         assert_eq!(plan.output.place, Place::Stdout);
+    }
+
+    #[test]
+    fn policy_files_are_read_and_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.toml");
+        let typed = path.to_str().unwrap();
+        let words = [scenario(), "--policy-file", typed];
+        assert!(format!("{:#}", plan(&words).unwrap_err()).contains("mine.toml"));
+        std::fs::write(
+            &path,
+            "name = 'mine'\nabout = 'a test'\nenter = 'mainline-6.1'",
+        )
+        .unwrap();
+        let config = plan(&words).unwrap().config;
+        assert_eq!(config.policy, "mine");
+        assert!(config.policy_file.is_some());
+        std::fs::write(&path, "name = 'mine'\nabout = 'a test'\nentr = 'mmotm'").unwrap();
+        let said = format!("{:#}", plan(&words).unwrap_err());
+        assert!(
+            said.contains("mine.toml") && said.contains("`enter`"),
+            "{said}"
+        );
+        std::fs::write(&path, vec![b'#'; POLICY_FILE_BYTES_MAX as usize + 1]).unwrap();
+        assert!(format!("{:#}", plan(&words).unwrap_err()).contains("longer"));
     }
 
     #[test]

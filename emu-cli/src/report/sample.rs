@@ -39,6 +39,7 @@ pub fn clean() -> RunReport {
         machine: "ppc970".to_owned(),
         htab_bits: 15,
         cpus: 2,
+        preempt: "full".to_owned(),
         seed: 1,
         schedule: Some("emu1:".to_owned()),
         counters,

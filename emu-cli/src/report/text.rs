@@ -43,8 +43,12 @@ pub fn run(report: &RunReport, checked: bool) -> String {
 /// What was run: two lines. `what` stands behind the scenario.
 pub fn title(report: &RunReport, what: &str) -> String {
     let cpus = count(report.cpus.into(), "CPU", "CPUs");
+    let preempt = match report.preempt.as_str() {
+        "full" => String::new(),
+        other => format!("  preempt {other}"),
+    };
     format!(
-        "{}  {what}  kernel {}  machine {}  {cpus}  seed {}\n\
+        "{}  {what}  kernel {}  machine {}  {cpus}{preempt}  seed {}\n\
          {} pages, {} hash table of 2^{} groups\n",
         report.scenario,
         report.kernel,
