@@ -6,6 +6,7 @@ mod determinism;
 mod examples;
 mod hypervisor;
 mod invariants;
+mod policies;
 mod reports_2011;
 mod stripped;
 mod support;
