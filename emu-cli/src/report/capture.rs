@@ -14,7 +14,11 @@ pub fn text(survey: &Survey, format: Format) -> String {
         holds(survey, format),
         warnings(survey),
         events(survey),
-        told.then(|| recorded(survey)).unwrap_or_default(),
+        if told {
+            recorded(survey)
+        } else {
+            Default::default()
+        },
     ];
     let sections: Vec<String> = sections
         .into_iter()
