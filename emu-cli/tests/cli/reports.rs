@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Of a scenario; a capture adds `trace` and, with insert records, `groups`.
-const RUN_KEYS: [&str; 18] = [
+const RUN_KEYS: [&str; 19] = [
     "schema",
     "checked",
     "scenario",
@@ -17,6 +17,7 @@ const RUN_KEYS: [&str; 18] = [
     "machine",
     "htab_bits",
     "cpus",
+    "preempt",
     "seed",
     "schedule",
     "counters",
