@@ -13,7 +13,7 @@ fn bytes(report: &RunReport) -> String {
 fn config(name: &str, policy: &str, cpus: u16, schedule: ScheduleChoice) -> RunConfig {
     RunConfig {
         cpus: Some(cpus),
-        operations: operations(name, 60),
+        operations: operations(name, 24),
         schedule,
         ..RunConfig::new(policy)
     }
