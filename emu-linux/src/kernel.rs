@@ -293,7 +293,7 @@ impl Linux {
         cx.store_u64(rr, 3, "slb_initialize: stab_rr")
     }
 
-    /// Takes back the maximum of the preempt-off spans.
+    /// Preemption goes off on this CPU: a span begins.
     pub(crate) fn note_preempt_off(&self, cx: &Ctx<'_>) {
         self.preempt_off_since[cx.cpu_id().index()].store(cx.now().get(), Ordering::Relaxed);
     }
