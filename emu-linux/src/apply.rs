@@ -43,7 +43,7 @@ impl Linux {
         end: Ea,
         f: &mut dyn FnMut(&Linux, &mut Ctx<'_>, Ea, Ea) -> Kernel<()>,
     ) -> Kernel<()> {
-        let page = crate::layout::PAGE_SIZE;
+        let page = self.page_bytes();
         self.apply_to_page_range_batch(cx, start, end, &mut |linux, cx, ptep, count, ea| {
             for i in 0..count {
                 linux.work(cx, Func::ApplyToPte)?;
@@ -109,7 +109,7 @@ impl Linux {
             };
             self.policy.kernel_section_begin(self, cx)?;
             self.lazy_mmu_enter(cx, Mm::INIT)?;
-            let count = (end.get() - start.get()) / crate::layout::PAGE_SIZE;
+            let count = (end.get() - start.get()) / self.page_bytes();
             let result = f(self, cx, self.entry(table, start, 0), count, start)?;
             self.lazy_mmu_leave(cx, Mm::INIT)?;
             self.policy.kernel_section_end(self, cx)?;

@@ -29,6 +29,38 @@ impl KernelVersion {
     }
 }
 
+/// The base page size that a kernel was configured with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pages {
+    /// 4 KiB (CONFIG_PPC_4K_PAGES).
+    #[default]
+    K4,
+}
+
+impl Pages {
+    /// All of them, smallest first.
+    pub const ALL: [Pages; 1] = [Pages::K4];
+
+    /// The name as typed and reported.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Pages::K4 => "4k",
+        }
+    }
+
+    /// log2 of the bytes of a page.
+    pub const fn shift(self) -> u32 {
+        match self {
+            Pages::K4 => 12,
+        }
+    }
+
+    /// Bytes of a page.
+    pub const fn bytes(self) -> u64 {
+        1 << self.shift()
+    }
+}
+
 /// How the kernel reaches its hash table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

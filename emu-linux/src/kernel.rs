@@ -3,10 +3,10 @@
 //! Owns what never changes after boot and the sinks of reports. Refuses shared mutable state: that lies
 //! in guest memory (`memmap`).
 
-use crate::config::{Backend, KernelVersion, Preempt, RunConfig, RunError};
+use crate::config::{Backend, KernelVersion, Pages, Preempt, RunConfig, RunError};
 use crate::functions::{Func, FunctionCosts};
 use crate::invariant::Monitor;
-use crate::layout::{Layout, PAGE_SHIFT, va};
+use crate::layout::{Layout, va};
 use crate::lazy_mmu::LazyMmuPolicy;
 use crate::memmap::{self, RAM_BYTES, field, global, pcpu};
 use crate::mm::Mm;
@@ -88,8 +88,8 @@ pub const fn machine_of(version: KernelVersion) -> MachineKind {
 
 /// log2 of the number of groups by the kernel's rule: one group for each two pages of RAM, at least
 /// 2^11 (htab_get_table_size, arch/powerpc/mm/hash_utils_64.c).
-pub const fn default_htab_bits() -> u8 {
-    (RAM_BYTES.ilog2() - (PAGE_SHIFT + 1)) as u8
+pub const fn default_htab_bits(pages: Pages) -> u8 {
+    (RAM_BYTES.ilog2() - (pages.shift() + 1)) as u8
 }
 
 /// Places the hash table behind RAM and shapes the machine.
@@ -99,9 +99,10 @@ pub const fn default_htab_bits() -> u8 {
 pub fn machine_config(
     config: &RunConfig,
     version: KernelVersion,
+    pages: Pages,
     cpus: u16,
 ) -> Result<MachineConfig, RunError> {
-    let bits = config.htab_bits.unwrap_or(default_htab_bits());
+    let bits = config.htab_bits.unwrap_or(default_htab_bits(pages));
     let right = "log2 of the number of groups, from 11 to 28".to_owned();
     if !(11..=28).contains(&bits) {
         return Err(RunError::Value {
@@ -135,13 +136,14 @@ impl Linux {
     pub fn new(
         config: &RunConfig,
         version: KernelVersion,
+        pages: Pages,
         shape: &MachineConfig,
         policy: Box<dyn LazyMmuPolicy>,
         monitor: Option<Arc<Mutex<Monitor>>>,
         balance: bool,
     ) -> Result<Self, RunError> {
         let machine = machine_of(version);
-        let layout = Layout::of(version);
+        let layout = Layout::of(version, pages);
         let functions = FunctionCosts::new(&shape.costs)
             .map_err(|name| RunError::Symbols(format!("no instruction count for `{name}`")))?;
         Ok(Linux {
@@ -179,6 +181,12 @@ impl Linux {
     /// The layout of this kernel.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Bytes of a page of this kernel.
+    #[inline]
+    pub(crate) const fn page_bytes(&self) -> u64 {
+        self.layout.page_bytes()
     }
 
     /// The live counters.

@@ -48,7 +48,8 @@ mod vmap_area;
 mod workload;
 
 pub use config::{
-    Backend, KernelVersion, Preempt, Progress, RunConfig, RunError, ScheduleChoice, Source, nearest,
+    Backend, KernelVersion, Pages, Preempt, Progress, RunConfig, RunError, ScheduleChoice, Source,
+    nearest,
 };
 pub use kernel::{Errno, Kernel, Linux};
 pub use lazy_mmu::policy::{PolicyInfo, policies};

@@ -3,7 +3,8 @@
 //! Owns addresses and field offsets only. Everything that CPUs or tasks share has a place here: per-CPU
 //! areas with the flush batch in them, run queues, locks, list heads. All fields are doublewords.
 
-use crate::layout::{PAGE_OFFSET, PAGE_SIZE};
+use crate::config::Pages;
+use crate::layout::PAGE_OFFSET;
 use emu_mmu::Ea;
 
 /// Bytes of RAM before the hash table: what the kernel's rule for the table size counts.
@@ -260,5 +261,12 @@ pub const fn field(base: Ea, offset: u64) -> Ea {
 
 const _: () = assert!(batch::VPN + 192 * 8 <= pcpu::RQ_LOCK);
 const _: () = assert!(PERCPU_BASE + 64 * PERCPU_STRIDE <= 0x0140_0000);
-const _: () = assert!(MEM_MAP + (RAM_BYTES / PAGE_SIZE) * 8 <= SLAB_START);
-const _: () = assert!(PAGES_START.is_multiple_of(PAGE_SIZE));
+const _: () = {
+    let mut i = 0;
+    while i < Pages::ALL.len() {
+        let page = Pages::ALL[i].bytes();
+        assert!(MEM_MAP + (RAM_BYTES / page) * 8 <= SLAB_START);
+        assert!(PAGES_START.is_multiple_of(page));
+        i += 1;
+    }
+};

@@ -6,7 +6,7 @@
 
 use crate::functions::Func;
 use crate::kernel::{Errno, Kernel, Linux};
-use crate::layout::{PAGE_SIZE, pa, va};
+use crate::layout::{pa, va};
 use crate::memmap::{self, PAGES_END, SLAB_END, STACK_BYTES, STACKS_END, field, global, pcpu};
 use crate::tracepoint::Tracepoint;
 use emu_core::{Ctx, Run};
@@ -69,7 +69,11 @@ impl Linux {
                 if fresh >= PAGES_END {
                     break;
                 }
-                cx.store_u64(global::ZONE_NEXT, fresh + PAGE_SIZE, "rmqueue: fresh")?;
+                cx.store_u64(
+                    global::ZONE_NEXT,
+                    fresh + self.page_bytes(),
+                    "rmqueue: fresh",
+                )?;
                 va(Ra::new(fresh)).get()
             };
             cx.store_u64(Ea::new(page), head, "rmqueue: link")?;
@@ -131,7 +135,7 @@ impl Linux {
             Err(errno) => Ok(Err(errno)),
             Ok(frame) => {
                 let page = va(frame);
-                for line in (0..PAGE_SIZE).step_by(128) {
+                for line in (0..self.page_bytes()).step_by(128) {
                     cx.dcbz(field(page, line), "clear_page: dcbz")?;
                 }
                 Ok(Ok(page))

@@ -3,7 +3,7 @@
 //! Owns the order: choose, build, boot, run, collect. Everything that happens in between is guest code.
 
 use crate::config::{
-    KernelVersion, Progress, RunConfig, RunError, ScheduleChoice, Source, nearest,
+    KernelVersion, Pages, Progress, RunConfig, RunError, ScheduleChoice, Source, nearest,
 };
 use crate::invariant::Monitor;
 use crate::kernel::{Linux, machine_config};
@@ -71,7 +71,7 @@ pub fn run_policy(
     let (default_kernel, default_cpus, name) = defaults(source, &work);
     let version = config.kernel.unwrap_or(default_kernel);
     let cpus = config.cpus.unwrap_or(default_cpus);
-    let shape = machine_config(config, version, cpus)?;
+    let shape = machine_config(config, version, Pages::K4, cpus)?;
     let monitor = config.check.then(|| {
         Arc::new(Mutex::new(Monitor::new(
             shape.hpt.base(),
@@ -85,6 +85,7 @@ pub fn run_policy(
     let linux = Arc::new(Linux::new(
         config,
         version,
+        Pages::K4,
         &shape,
         policy,
         monitor.clone(),
@@ -200,7 +201,7 @@ fn open(source: &Source, config: &RunConfig) -> Result<Work, RunError> {
         }
         Source::Trace(path) => {
             let importer = Importer::open(path)?;
-            if importer.page_bytes() != crate::layout::PAGE_SIZE {
+            if importer.page_bytes() != Pages::K4.bytes() {
                 let name = path.display().to_string();
                 return Err(RunError::PageSize {
                     name,
@@ -345,7 +346,7 @@ fn collect(
         scenario,
         policy: linux.policy.name().to_owned(),
         kernel: linux.layout.version.name().to_owned(),
-        pages: "4k".to_owned(),
+        pages: linux.layout.pages.name().to_owned(),
         backend: linux.backend.name().to_owned(),
         machine: linux.machine.name().to_owned(),
         htab_bits: linux.hpt.groups_log2(),

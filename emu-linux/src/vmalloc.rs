@@ -5,7 +5,6 @@
 
 use crate::functions::Func;
 use crate::kernel::{Errno, Kernel, Linux};
-use crate::layout::PAGE_SIZE;
 use crate::lazy_mmu::VmallocWalk;
 use crate::memmap::{area, field, global};
 use crate::mm::Mm;
@@ -23,12 +22,12 @@ type LeafFn<'f> = &'f mut dyn FnMut(&Linux, &mut Ctx<'_>, Ea, u64, Ea) -> Kernel
 impl Linux {
     /// vmalloc(): maps `bytes` of fresh frames and gives the address.
     pub fn vmalloc(&self, cx: &mut Ctx<'_>, bytes: u64) -> Kernel<Ea> {
-        self.vmalloc_as(cx, "vmalloc", bytes, PAGE_SIZE)
+        self.vmalloc_as(cx, "vmalloc", bytes, self.page_bytes())
     }
 
     /// vzalloc(): the same; the frames are cleared through the linear map, not through the new mapping.
     pub fn vzalloc(&self, cx: &mut Ctx<'_>, bytes: u64) -> Kernel<Ea> {
-        self.vmalloc_as(cx, "vzalloc", bytes, PAGE_SIZE)
+        self.vmalloc_as(cx, "vzalloc", bytes, self.page_bytes())
     }
 
     /// __vmalloc_node(): as [`vmalloc`](Self::vmalloc), at a multiple of `align` bytes, which is a power
@@ -49,8 +48,8 @@ impl Linux {
             if bytes == 0 || !align.is_power_of_two() {
                 return Ok(Err(Errno::Invalid));
             }
-            let bytes = bytes.next_multiple_of(PAGE_SIZE);
-            let node = match self.alloc_vmap_area(cx, bytes + PAGE_SIZE, align)? {
+            let bytes = bytes.next_multiple_of(self.page_bytes());
+            let node = match self.alloc_vmap_area(cx, bytes + self.page_bytes(), align)? {
                 Ok(node) => node,
                 Err(errno) => return Ok(Err(errno)),
             };
@@ -61,7 +60,7 @@ impl Linux {
     /// The same at a recorded place: [start, end) with its guard page, of which `bytes` are mapped. Only
     /// the frames and PTEs; a nested allocation for the array is a record of its own.
     pub fn vmalloc_at(&self, cx: &mut Ctx<'_>, start: Ea, end: Ea, bytes: u64) -> Kernel<Ea> {
-        let fits = start.get().is_multiple_of(PAGE_SIZE)
+        let fits = start.get().is_multiple_of(self.page_bytes())
             && bytes > 0
             && start
                 .get()
@@ -75,7 +74,7 @@ impl Linux {
         cx.call("vmalloc", |cx| {
             self.work(cx, Func::Vmalloc)?;
             match self.insert_vmap_area(cx, start, end)? {
-                Ok(node) => self.map_frames(cx, node, None, bytes.div_ceil(PAGE_SIZE)),
+                Ok(node) => self.map_frames(cx, node, None, bytes.div_ceil(self.page_bytes())),
                 Err(errno) => Ok(Err(errno)),
             }
         })
@@ -86,7 +85,7 @@ impl Linux {
         cx.call("__vmalloc_area_node", |cx| {
             self.work(cx, Func::VmallocArea)?;
             let pages = self.area_pages(cx, node)?;
-            let nested = pages * 8 > PAGE_SIZE;
+            let nested = pages * 8 > self.page_bytes();
             let array = if nested {
                 self.vmalloc(cx, pages * 8)?
             } else {
@@ -111,7 +110,7 @@ impl Linux {
     fn area_pages(&self, cx: &mut Ctx<'_>, node: Ea) -> Run<u64> {
         let start = cx.load_u64(field(node, area::START), "get_vm_area_size")?;
         let end = cx.load_u64(field(node, area::END), "get_vm_area_size")?;
-        Ok(((end - start) / PAGE_SIZE).saturating_sub(1))
+        Ok(((end - start) / self.page_bytes()).saturating_sub(1))
     }
 
     /// Allocates the frames one by one into the array (if any) and maps them. On failure everything is
@@ -147,14 +146,19 @@ impl Linux {
             }
         }
         let mut i = 0;
-        let mapped = self.map_vm_area(cx, start, start + pages * PAGE_SIZE, &mut |_, cx| {
-            let frame = match array {
-                Some(array) => Ra::new(cx.load_u64(array + i * 8, "vmap: page")?),
-                None => spare[i as usize],
-            };
-            i += 1;
-            Ok(frame)
-        })?;
+        let mapped = self.map_vm_area(
+            cx,
+            start,
+            start + pages * self.page_bytes(),
+            &mut |_, cx| {
+                let frame = match array {
+                    Some(array) => Ra::new(cx.load_u64(array + i * 8, "vmap: page")?),
+                    None => spare[i as usize],
+                };
+                i += 1;
+                Ok(frame)
+            },
+        )?;
         if let Err(errno) = mapped {
             for frame in &spare[(i as usize).min(spare.len())..] {
                 self.free_page(cx, *frame)?;
@@ -228,7 +232,8 @@ impl Linux {
             let mut unmap = |linux: &Linux, cx: &mut Ctx<'_>, ptep: Ea, n: u64, ea: Ea| {
                 for i in 0..n {
                     linux.work(cx, Func::VunmapPteRange)?;
-                    let old = linux.pte_clear(cx, Mm::INIT, ea + i * PAGE_SIZE, ptep + i * 8)?;
+                    let old =
+                        linux.pte_clear(cx, Mm::INIT, ea + i * self.page_bytes(), ptep + i * 8)?;
                     if collect && old & bits.present != 0 {
                         frames.push(bits.frame(old));
                     }
@@ -301,7 +306,7 @@ impl Linux {
         if lazy {
             self.lazy_mmu_enter(cx, Mm::INIT)?;
         }
-        let n = (end.get() - start.get()) / PAGE_SIZE;
+        let n = (end.get() - start.get()) / self.page_bytes();
         let result = f(self, cx, self.entry(table, start, 0), n, start)?;
         match (lazy, result) {
             (true, Ok(())) => self.lazy_mmu_leave(cx, Mm::INIT)?,

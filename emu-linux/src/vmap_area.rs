@@ -2,9 +2,9 @@
 //!
 //! Owns the list and the hash of areas in guest memory, under vmap_area_lock. Refuses page tables.
 
+use crate::config::Pages;
 use crate::functions::Func;
 use crate::kernel::{Errno, Kernel, Linux};
-use crate::layout::PAGE_SIZE;
 use crate::memmap::{VMAP_HASH_BUCKETS, area, field, global};
 use emu_core::{Ctx, Run};
 use emu_mmu::Ea;
@@ -28,7 +28,11 @@ impl Linux {
                 self.link_after(cx, node, previous)?;
                 // An aligned area may leave a hole below it: the next search begins at the start, as it
                 // does for a smaller alignment than the cached one.
-                let cache = if align > PAGE_SIZE { 0 } else { node.get() };
+                let cache = if align > self.page_bytes() {
+                    0
+                } else {
+                    node.get()
+                };
                 cx.store_u64(global::VMAP_CACHE, cache, "alloc_vmap_area: cache")?;
             }
             self.spin_unlock(cx, global::VMAP_AREA_LOCK)?;
@@ -47,11 +51,11 @@ impl Linux {
     /// out unless a hole below it might do (cached_hole_size), or an alignment is asked for.
     fn find_hole(&self, cx: &mut Ctx<'_>, bytes: u64, align: u64) -> Run<Option<(Ea, Ea)>> {
         let step = "alloc_vmap_area: search";
-        let align = align.max(PAGE_SIZE);
-        let gap = self.layout.area_gap_pages * PAGE_SIZE;
+        let align = align.max(self.page_bytes());
+        let gap = self.layout.area_gap_pages * self.page_bytes();
         let mut hole_max = cx.load_u64(global::VMAP_CACHED_HOLE, step)?;
         let mut previous = NONE;
-        if bytes > hole_max && align == PAGE_SIZE {
+        if bytes > hole_max && align == self.page_bytes() {
             previous = Ea::new(cx.load_u64(global::VMAP_CACHE, step)?);
         }
         let (mut start, mut next) = if previous == NONE {
@@ -169,7 +173,7 @@ impl Linux {
             cx.store_u64(field(Ea::new(next), area::PREV), node.get(), step)?;
         }
         let start = cx.load_u64(field(node, area::START), step)?;
-        let bucket = hash_bucket(Ea::new(start));
+        let bucket = self.hash_bucket(Ea::new(start));
         let head = cx.load_u64(bucket, step)?;
         cx.store_u64(field(node, area::HASH_NEXT), head, step)?;
         cx.store_u64(bucket, node.get(), step)
@@ -180,7 +184,7 @@ impl Linux {
     pub(crate) fn take_area(&self, cx: &mut Ctx<'_>, start: Ea) -> Run<Option<Ea>> {
         let step = "find_vmap_area";
         self.spin_lock(cx, global::VMAP_AREA_LOCK)?;
-        let mut link = hash_bucket(start);
+        let mut link = self.hash_bucket(start);
         let mut found = None;
         loop {
             let here = Ea::new(cx.load_u64(link, step)?);
@@ -206,7 +210,7 @@ impl Linux {
         let start = cx.load_u64(field(node, area::START), step)?;
         let end = cx.load_u64(field(node, area::END), step)?;
         cx.store_u64(field(node, area::LAZY), 1, step)?;
-        let lazy = cx.load_u64(global::VMAP_LAZY_NR, step)? + (end - start) / PAGE_SIZE;
+        let lazy = cx.load_u64(global::VMAP_LAZY_NR, step)? + (end - start) / self.page_bytes();
         cx.store_u64(global::VMAP_LAZY_NR, lazy, step)?;
         self.spin_unlock(cx, global::VMAP_AREA_LOCK)?;
         if lazy > self.lazy_max_pages() {
@@ -217,13 +221,13 @@ impl Linux {
 
     /// lazy_max_pages(): fls(online CPUs) * 32 MiB in pages.
     pub(crate) fn lazy_max_pages(&self) -> u64 {
-        Linux::lazy_max_pages_of(self.cpus)
+        Linux::lazy_max_pages_of(self.cpus, self.layout.pages)
     }
 
-    /// The same for a number of CPUs.
-    pub(crate) fn lazy_max_pages_of(cpus: u16) -> u64 {
+    /// The same for a number of CPUs and a page size.
+    pub(crate) fn lazy_max_pages_of(cpus: u16, pages: Pages) -> u64 {
         let fls = u64::from(u16::BITS - cpus.leading_zeros());
-        fls * (32 << 20) / PAGE_SIZE
+        fls * (32 << 20) / pages.bytes()
     }
 
     /// __purge_vmap_area_lazy(): releases the address ranges of all areas that wait. The flush over their
@@ -263,12 +267,12 @@ impl Linux {
         }
         Ok(())
     }
-}
 
-fn hash_bucket(start: Ea) -> Ea {
-    let page = start.get() / PAGE_SIZE;
-    field(
-        global::VMAP_HASH,
-        (page ^ (page >> 10)) % VMAP_HASH_BUCKETS * 8,
-    )
+    fn hash_bucket(&self, start: Ea) -> Ea {
+        let page = start.get() / self.page_bytes();
+        field(
+            global::VMAP_HASH,
+            (page ^ (page >> 10)) % VMAP_HASH_BUCKETS * 8,
+        )
+    }
 }

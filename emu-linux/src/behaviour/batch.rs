@@ -3,7 +3,6 @@
 use super::{BOTH, Bench};
 use crate::config::KernelVersion;
 use crate::kernel::{Errno, Linux};
-use crate::layout::PAGE_SIZE;
 use crate::memmap::{batch, field, pcpu, percpu};
 use crate::mm::Mm;
 use emu_core::{Ctx, Run};
@@ -18,9 +17,9 @@ fn clear_in_section(
     pages: u64,
     between: impl FnOnce(&mut Ctx<'_>) -> Run<()>,
 ) -> Run<()> {
-    let ea = linux.vmalloc(cx, pages * PAGE_SIZE)?.unwrap();
+    let ea = linux.vmalloc(cx, pages * linux.page_bytes())?.unwrap();
     for page in 0..pages {
-        linux.touch(cx, ea + page * PAGE_SIZE, true)?;
+        linux.touch(cx, ea + page * linux.page_bytes(), true)?;
     }
     linux.preempt_disable(cx)?;
     linux.lazy_mmu_enter(cx, Mm::INIT)?;
@@ -31,8 +30,8 @@ fn clear_in_section(
         {
             between(cx)?;
         }
-        let (ptep, _) = linux.pte_of(cx, ea + page * PAGE_SIZE)?;
-        linux.pte_clear(cx, Mm::INIT, ea + page * PAGE_SIZE, ptep)?;
+        let (ptep, _) = linux.pte_of(cx, ea + page * linux.page_bytes())?;
+        linux.pte_clear(cx, Mm::INIT, ea + page * linux.page_bytes(), ptep)?;
     }
     linux.lazy_mmu_leave(cx, Mm::INIT)?;
     linux.preempt_enable(cx)
@@ -85,7 +84,7 @@ fn outside_a_section_each_page_goes_alone_and_local_only_where_the_kernel_tests(
     for (version, local) in [(KernelVersion::V2_6_38, 0), (KernelVersion::V6_1, 1)] {
         let linux = Bench::new("no-kernel-batch", version).run(|linux, cx| {
             linux.set_init_mm_cpumask(cx, 1)?;
-            let ea = linux.vmalloc(cx, PAGE_SIZE)?.unwrap();
+            let ea = linux.vmalloc(cx, linux.page_bytes())?.unwrap();
             linux.touch(cx, ea, true)?;
             linux.vfree(cx, ea).map(|_| ())
         });
@@ -99,7 +98,7 @@ fn outside_a_section_each_page_goes_alone_and_local_only_where_the_kernel_tests(
 fn kernel_flushes_are_global_in_both_kernels() {
     for version in BOTH {
         let linux = Bench::new("mainline-6.1", version).run(|linux, cx| {
-            let ea = linux.vmalloc(cx, 3 * PAGE_SIZE)?.unwrap();
+            let ea = linux.vmalloc(cx, 3 * linux.page_bytes())?.unwrap();
             linux.touch(cx, ea, true)?;
             linux.vfree(cx, ea).map(|_| ())
         });
@@ -111,11 +110,11 @@ fn kernel_flushes_are_global_in_both_kernels() {
 #[test]
 fn apply_to_page_range_calls_once_per_page_and_stops_at_an_error() {
     Bench::new("hugh-preempt-fixed", KernelVersion::V2_6_38).run(|linux, cx| {
-        let start = Ea::new(linux.layout.vmalloc_start + 509 * PAGE_SIZE);
-        let end = start + 6 * PAGE_SIZE;
+        let start = Ea::new(linux.layout.vmalloc_start + 509 * linux.page_bytes());
+        let end = start + 6 * linux.page_bytes();
         let mut seen = Vec::new();
         let result = linux.apply_to_page_range(cx, start, end, &mut |_, _, _, ea| {
-            seen.push((ea.get() - start.get()) / PAGE_SIZE);
+            seen.push((ea.get() - start.get()) / linux.page_bytes());
             Ok(if seen.len() == 5 {
                 Err(Errno::Invalid)
             } else {
@@ -148,7 +147,7 @@ fn the_workaround_as_posted_leaks_a_preempt_count_when_a_table_is_missing() {
         let mut bench = Bench::new(policy, KernelVersion::V2_6_38);
         bench.config.fail_alloc = Some(3);
         let linux = bench.run(move |linux, cx| {
-            assert_eq!(linux.vmalloc(cx, PAGE_SIZE)?, Err(Errno::NoMemory));
+            assert_eq!(linux.vmalloc(cx, linux.page_bytes())?, Err(Errno::NoMemory));
             assert_eq!(linux.preempt_count(cx)?, left);
             Ok(())
         });

@@ -3,7 +3,6 @@
 use super::{BOTH, Bench};
 use crate::config::KernelVersion;
 use crate::hash_fault::HashResult;
-use crate::layout::PAGE_SIZE;
 use crate::mm::Mm;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -11,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 fn a_page_set_again_before_its_deferred_flush_gets_two_hptes() {
     for version in BOTH {
         let linux = Bench::new("no-kernel-batch", version).run(|linux, cx| {
-            let ea = linux.vmalloc(cx, PAGE_SIZE)?.unwrap();
+            let ea = linux.vmalloc(cx, linux.page_bytes())?.unwrap();
             linux.touch(cx, ea, true)?;
             let (ptep, pte) = linux.pte_of(cx, ea)?;
             linux.preempt_disable(cx)?;
@@ -35,7 +34,7 @@ fn a_page_set_again_before_its_deferred_flush_gets_two_hptes() {
 fn a_page_set_again_after_its_flush_has_one_hpte() {
     for version in BOTH {
         let linux = Bench::new("no-kernel-batch", version).run(|linux, cx| {
-            let ea = linux.vmalloc(cx, PAGE_SIZE)?.unwrap();
+            let ea = linux.vmalloc(cx, linux.page_bytes())?.unwrap();
             linux.touch(cx, ea, true)?;
             let (ptep, pte) = linux.pte_of(cx, ea)?;
             linux.pte_clear(cx, Mm::INIT, ea, ptep)?;
@@ -54,7 +53,7 @@ fn a_busy_pte_without_the_access_is_a_page_fault_in_2_6_38_and_a_retry_in_6_1() 
         (KernelVersion::V6_1, HashResult::Retry),
     ] {
         Bench::new("mmotm", version).run(move |linux, cx| {
-            let ea = linux.vmalloc(cx, PAGE_SIZE)?.unwrap();
+            let ea = linux.vmalloc(cx, linux.page_bytes())?.unwrap();
             let (ptep, pte) = linux.pte_of(cx, ea)?;
             let bits = linux.layout.pte;
             // The pre-check of hash_page reads the PTE before it is claimed, so the write permission
@@ -79,7 +78,7 @@ fn a_busy_pte_without_the_access_is_a_page_fault_in_2_6_38_and_a_retry_in_6_1() 
 fn a_hashed_pte_whose_hpte_is_there_is_updated_in_place() {
     for (version, tlbies) in [(KernelVersion::V2_6_38, 1), (KernelVersion::V6_1, 0)] {
         let linux = Bench::new("no-kernel-batch", version).run(|linux, cx| {
-            let ea = linux.vmalloc(cx, PAGE_SIZE)?.unwrap();
+            let ea = linux.vmalloc(cx, linux.page_bytes())?.unwrap();
             linux.touch(cx, ea, true)?;
             linux.hash_page(cx, Mm::INIT, ea, true, true).map(|_| ())
         });
@@ -93,7 +92,7 @@ fn a_hashed_pte_whose_hpte_is_there_is_updated_in_place() {
 #[test]
 fn a_hashed_pte_whose_hpte_was_evicted_is_inserted_again() {
     let linux = Bench::new("no-kernel-batch", KernelVersion::V2_6_38).run(|linux, cx| {
-        let ea = linux.vmalloc(cx, PAGE_SIZE)?.unwrap();
+        let ea = linux.vmalloc(cx, linux.page_bytes())?.unwrap();
         linux.touch(cx, ea, true)?;
         let hash = linux
             .kernel_page(ea)
@@ -113,11 +112,11 @@ fn full_groups_go_to_the_secondary_and_then_evict() {
         bench.config.htab_bits = Some(11);
         let linux = bench.run(|linux, cx| {
             let pages = 20_000;
-            let ea = linux.vmalloc(cx, pages * PAGE_SIZE)?.unwrap();
+            let ea = linux.vmalloc(cx, pages * linux.page_bytes())?.unwrap();
             let mut secondary = 0;
             for page in 0..pages {
-                linux.touch(cx, ea + page * PAGE_SIZE, true)?;
-                let (_, pte) = linux.pte_of(cx, ea + page * PAGE_SIZE)?;
+                linux.touch(cx, ea + page * linux.page_bytes(), true)?;
+                let (_, pte) = linux.pte_of(cx, ea + page * linux.page_bytes())?;
                 secondary += u64::from(pte & linux.layout.pte.second != 0);
             }
             assert!(
@@ -146,7 +145,7 @@ fn full_groups_go_to_the_secondary_and_then_evict() {
 #[test]
 fn reading_an_unmapped_page_is_an_oops() {
     let caught = Bench::new("mmotm", KernelVersion::V6_1).run(|linux, cx| {
-        let ea = linux.vmalloc(cx, PAGE_SIZE)?.unwrap();
+        let ea = linux.vmalloc(cx, linux.page_bytes())?.unwrap();
         linux.vfree(cx, ea)?;
         let outcome = cx.load_u64(ea, "test");
         assert!(
@@ -161,7 +160,7 @@ fn reading_an_unmapped_page_is_an_oops() {
 #[test]
 fn the_tlb_outlives_a_cleared_hpte_until_the_tlbie() {
     Bench::new("mmotm", KernelVersion::V2_6_38).run(|linux, cx| {
-        let ea = linux.vmalloc(cx, PAGE_SIZE)?.unwrap();
+        let ea = linux.vmalloc(cx, linux.page_bytes())?.unwrap();
         linux.touch(cx, ea, true)?;
         let hash = linux
             .kernel_page(ea)

@@ -7,7 +7,7 @@ mod nesting;
 mod per_cpu;
 mod vmalloc_areas;
 
-use crate::config::{KernelVersion, RunConfig};
+use crate::config::{KernelVersion, Pages, RunConfig};
 use crate::invariant::Monitor;
 use crate::kernel::{Linux, machine_config};
 use crate::lazy_mmu::policy;
@@ -46,13 +46,14 @@ impl Bench {
                 self.0.lock().hardware(cpu, now, event);
             }
         }
-        let shape = machine_config(&self.config, self.version, 1).unwrap();
+        let shape = machine_config(&self.config, self.version, Pages::K4, 1).unwrap();
         let monitor = Monitor::new(shape.hpt.base(), shape.hpt.groups_log2());
         let monitor = Arc::new(Mutex::new(monitor));
         let rule = policy::policy(&self.config.policy).unwrap();
         let linux = Linux::new(
             &self.config,
             self.version,
+            Pages::K4,
             &shape,
             rule,
             Some(monitor.clone()),

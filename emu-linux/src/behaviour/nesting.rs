@@ -2,7 +2,6 @@
 
 use super::Bench;
 use crate::config::KernelVersion;
-use crate::layout::PAGE_SIZE;
 use crate::lazy_mmu::policy::Mainline70;
 use crate::mm::Mm;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,12 +9,12 @@ use std::sync::atomic::Ordering::Relaxed;
 #[test]
 fn an_inner_leave_flushes_a_pause_stops_queueing_and_the_last_leave_ends() {
     let linux = Bench::new("mainline-7.0", KernelVersion::V6_1).run(|linux, cx| {
-        let ea = linux.vmalloc(cx, 4 * PAGE_SIZE)?.unwrap();
+        let ea = linux.vmalloc(cx, 4 * linux.page_bytes())?.unwrap();
         for page in 0..4 {
-            linux.touch(cx, ea + page * PAGE_SIZE, true)?;
+            linux.touch(cx, ea + page * linux.page_bytes(), true)?;
         }
         let clear = |cx: &mut emu_core::Ctx<'_>, page: u64| {
-            let ea = ea + page * PAGE_SIZE;
+            let ea = ea + page * linux.page_bytes();
             let (ptep, _) = linux.pte_of(cx, ea)?;
             linux.pte_clear(cx, Mm::INIT, ea, ptep).map(|_| ())
         };

@@ -4,7 +4,8 @@
 //! numbers give the same operations on any host. It refuses numbers that a replay could not meet.
 
 use super::{Comm, Op, Survey, TaskId, TraceOp};
-use crate::layout::{Layout, PAGE_SIZE};
+use crate::config::Pages as BasePages;
+use crate::layout::Layout;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
@@ -18,6 +19,8 @@ pub const OPERATIONS: RangeInclusive<u64> = 2..=1 << 40;
 /// Pages of the largest area.
 pub const PAGES: RangeInclusive<u64> = 1..=4096;
 
+/// Bytes of a page.
+const PAGE_BYTES: u64 = BasePages::K4.bytes();
 /// Areas that one task keeps at most, and all tasks together.
 const TASK_AREAS_MAX: usize = 8;
 const AREAS_MAX: usize = 1024;
@@ -106,7 +109,7 @@ impl Generator {
         survey.lines = self.workload.operations;
         survey.tasks = (0..self.workload.tasks).map(task).collect();
         survey.cpus = vec![0];
-        survey.page_bytes = Some(PAGE_SIZE);
+        survey.page_bytes = Some(PAGE_BYTES);
         (survey.has_allocations, survey.has_touches) = (true, true);
         survey
     }
@@ -149,7 +152,7 @@ impl Generator {
 
     /// The lowest hole that an area with its guard page fits.
     fn map_area(&mut self, task: usize, pages: u64) -> Option<Op> {
-        let bytes = (pages + 1) * PAGE_SIZE;
+        let bytes = (pages + 1) * PAGE_BYTES;
         let (&start, &end) = self
             .holes
             .iter()
@@ -164,8 +167,8 @@ impl Generator {
         Some(Op::Map {
             start,
             end: start + bytes,
-            size_bytes: pages * PAGE_SIZE,
-            requested: Some(pages * PAGE_SIZE),
+            size_bytes: pages * PAGE_BYTES,
+            requested: Some(pages * PAGE_BYTES),
         })
     }
 
@@ -173,7 +176,7 @@ impl Generator {
         let at = self.rng.random_range(0..self.areas[task].len());
         let area = self.areas[task].swap_remove(at);
         let mut start = area.start;
-        let mut end = start + (area.pages + 1) * PAGE_SIZE;
+        let mut end = start + (area.pages + 1) * PAGE_BYTES;
         if let Some(after) = self.holes.remove(&end) {
             end = after;
         }
@@ -192,7 +195,7 @@ impl Generator {
         let area = self.areas[task][self.rng.random_range(0..self.areas[task].len())];
         let page = self.rng.random_range(0..area.pages);
         Op::Touch {
-            addr: area.start + page * PAGE_SIZE,
+            addr: area.start + page * PAGE_BYTES,
             write: self.rng.random_bool(0.5),
             recorded_group: None,
             recorded_vpn: None,
@@ -252,8 +255,8 @@ mod tests {
             for op in &ops {
                 match op.op {
                     Op::Map { start, end, size_bytes, .. } => {
-                        assert!(size_bytes + PAGE_SIZE == end - start);
-                        assert!(size_bytes / PAGE_SIZE <= pages_max);
+                        assert!(size_bytes + PAGE_BYTES == end - start);
+                        assert!(size_bytes / PAGE_BYTES <= pages_max);
                         let below = live.range(..end).next_back();
                         assert!(below.is_none_or(|(_, &(end, ..))| end <= start));
                         live.insert(start, (end, start + size_bytes, op.task.pid));
@@ -293,7 +296,7 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(starts[2] - starts[0], 6 * PAGE_SIZE);
+        assert_eq!(starts[2] - starts[0], 6 * PAGE_BYTES);
         for _ in 0..3 {
             generator.unmap_area(0);
         }

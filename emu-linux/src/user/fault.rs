@@ -5,7 +5,7 @@
 
 use crate::functions::Func;
 use crate::kernel::{Errno, Kernel, Linux};
-use crate::layout::{PAGE_SIZE, va};
+use crate::layout::va;
 use crate::memmap::field;
 use crate::mm::Mm;
 use crate::tracepoint::Tracepoint;
@@ -25,7 +25,7 @@ impl Linux {
         if !self.is_user(ea) {
             return Ok(Err(Errno::Invalid));
         }
-        let ea = Ea::new(ea.get() & !(PAGE_SIZE - 1));
+        let ea = Ea::new(ea.get() & !(self.page_bytes() - 1));
         let ptep = match self.user_pte_alloc(cx, mm, ea)? {
             Ok(ptep) => ptep,
             Err(errno) => return Ok(Err(errno)),
@@ -135,7 +135,7 @@ impl Linux {
     }
 
     fn copy_page(&self, cx: &mut Ctx<'_>, to: Ra, from: Ra) -> Run<()> {
-        for word in (0..PAGE_SIZE).step_by(8) {
+        for word in (0..self.page_bytes()).step_by(8) {
             let value = cx.load_u64(field(va(from), word), "copy_user_page: load")?;
             cx.store_u64(field(va(to), word), value, "copy_user_page: store")?;
         }

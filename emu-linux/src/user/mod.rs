@@ -9,7 +9,7 @@ mod update;
 
 use crate::functions::Func;
 use crate::kernel::{Errno, Kernel, Linux};
-use crate::layout::{PAGE_SHIFT, PAGE_SIZE, va};
+use crate::layout::va;
 use crate::memmap::{MEM_MAP, field, global, mm as mm_struct, pcpu, percpu, task};
 use crate::mm::Mm;
 use crate::pgtable::PGD_LEVEL;
@@ -193,7 +193,9 @@ impl Linux {
     }
 
     fn page_count(&self, frame: Ra) -> Ea {
-        va(Ra::new(MEM_MAP + (frame.get() >> PAGE_SHIFT) * 8))
+        va(Ra::new(
+            MEM_MAP + (frame.get() >> self.layout.page_shift()) * 8,
+        ))
     }
 
     /// A user frame, zeroed, with one reference.
@@ -202,7 +204,7 @@ impl Linux {
             Ok(frame) => frame,
             Err(errno) => return Ok(Err(errno)),
         };
-        for line in (0..PAGE_SIZE).step_by(128) {
+        for line in (0..self.page_bytes()).step_by(128) {
             cx.dcbz(field(va(frame), line), "clear_user_page: dcbz")?;
         }
         cx.store_u64(self.page_count(frame), 1, "page_count")?;
@@ -247,7 +249,7 @@ impl Linux {
 
     /// True for an address that user tasks may have mapped.
     pub(crate) fn is_user(&self, ea: Ea) -> bool {
-        (USER_START..USER_START + USER_PAGES * PAGE_SIZE).contains(&ea.get())
+        (USER_START..USER_START + USER_PAGES * self.page_bytes()).contains(&ea.get())
     }
 
     /// The PTE for a user address, its tables allocated.

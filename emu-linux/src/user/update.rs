@@ -5,7 +5,6 @@
 
 use crate::functions::Func;
 use crate::kernel::{Errno, Kernel, Linux};
-use crate::layout::PAGE_SIZE;
 use crate::memmap::{batch, field};
 use crate::mm::Mm;
 use emu_core::{Ctx, Run};
@@ -44,12 +43,18 @@ impl Linux {
         pages: u64,
         mut f: impl FnMut(&Linux, &mut Ctx<'_>, Ea, Ea, u64) -> Run<()>,
     ) -> Run<()> {
-        let end = start + pages * PAGE_SIZE;
+        let end = start + pages * self.page_bytes();
         let mut ea = start;
         while ea < end {
             let next = self.addr_end(ea, end, 1);
             if let Some(ptep) = self.find_pte(cx, mm, ea)? {
-                f(self, cx, ea, ptep, (next.get() - ea.get()) / PAGE_SIZE)?;
+                f(
+                    self,
+                    cx,
+                    ea,
+                    ptep,
+                    (next.get() - ea.get()) / self.page_bytes(),
+                )?;
             }
             ea = next;
         }
@@ -69,7 +74,7 @@ impl Linux {
         self.spin_lock(cx, mm.page_table_lock())?;
         self.lazy_mmu_enter(cx, mm)?;
         for i in 0..count {
-            let (ea, ptep) = (first + i * PAGE_SIZE, ptes + i * 8);
+            let (ea, ptep) = (first + i * self.page_bytes(), ptes + i * 8);
             let pte = cx.load_u64(ptep, "zap_pte_range: pte")?;
             if pte == 0 {
                 continue;
@@ -141,7 +146,7 @@ impl Linux {
         self.spin_lock(cx, parent.page_table_lock())?;
         self.lazy_mmu_enter(cx, parent)?;
         for i in 0..count {
-            let (ea, from) = (first + i * PAGE_SIZE, ptes + i * 8);
+            let (ea, from) = (first + i * self.page_bytes(), ptes + i * 8);
             let mut pte = cx.load_u64(from, "copy_pte_range: pte")?;
             if let Some(frame) = bits.swapped_frame(pte) {
                 self.get_page(cx, frame)?;
@@ -195,7 +200,7 @@ impl Linux {
         self.spin_lock(cx, mm.page_table_lock())?;
         self.lazy_mmu_enter(cx, mm)?;
         for i in 0..count {
-            let (ea, ptep) = (first + i * PAGE_SIZE, ptes + i * 8);
+            let (ea, ptep) = (first + i * self.page_bytes(), ptes + i * 8);
             let pte = cx.load_u64(ptep, "change_pte_range: pte")?;
             if pte & bits.present == 0 {
                 continue;
@@ -214,18 +219,18 @@ impl Linux {
     pub fn move_ptes(&self, cx: &mut Ctx<'_>, mm: Mm, from: Ea, to: Ea, pages: u64) -> Kernel<()> {
         self.work(cx, Func::Mremap)?;
         for page in 0..pages {
-            let target = match self.user_pte_alloc(cx, mm, to + page * PAGE_SIZE)? {
+            let target = match self.user_pte_alloc(cx, mm, to + page * self.page_bytes())? {
                 Ok(target) => target,
                 Err(errno) => return Ok(Err(errno)),
             };
-            let Some(source) = self.find_pte(cx, mm, from + page * PAGE_SIZE)? else {
+            let Some(source) = self.find_pte(cx, mm, from + page * self.page_bytes())? else {
                 continue;
             };
             self.spin_lock(cx, mm.page_table_lock())?;
             self.lazy_mmu_enter(cx, mm)?;
             let empty = cx.load_u64(target, "move_ptes: target")? == 0;
             if empty && cx.load_u64(source, "move_ptes: source")? != 0 {
-                let pte = self.pte_clear(cx, mm, from + page * PAGE_SIZE, source)?;
+                let pte = self.pte_clear(cx, mm, from + page * self.page_bytes(), source)?;
                 self.set_pte_at(cx, target, pte)?;
             }
             self.lazy_mmu_leave(cx, mm)?;

@@ -6,10 +6,10 @@
 //! page. 2.6.38's swapoff reads the whole map before it frees it, so every page is hashed by then.
 
 use super::Meter;
-use crate::config::{KernelVersion, RunConfig};
+use crate::config::{KernelVersion, Pages, RunConfig};
 use crate::functions::Func;
 use crate::kernel::{Errno, Linux};
-use crate::layout::{PAGE_SIZE, va};
+use crate::layout::va;
 use crate::printk::{Level, SwapArea, swapon_line};
 use crate::task::TaskSpec;
 use emu_core::{CpuId, Ctx, Run};
@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// Bytes of the swap map.
 const SWAP_MAP_BYTES: u64 = 393_216;
 /// Its pages.
-pub(super) const SWAP_MAP_PAGES: u64 = SWAP_MAP_BYTES / PAGE_SIZE;
+pub(super) const SWAP_MAP_PAGES: u64 = SWAP_MAP_BYTES / Pages::K4.bytes();
 /// Stacks of the two tasks in the report.
 const SWAPON_STACK: u64 = 0x29c3_8000;
 const SWAPOFF_STACK: u64 = 0x260d_0000;
@@ -118,7 +118,7 @@ fn sys_swapoff(linux: &Linux, cx: &mut Ctx<'_>, swap_map: Ea, touch: u64) -> Run
     cx.call("sys_swapoff", |cx| {
         linux.work(cx, Func::SysSwapoff)?;
         for page in 0..touch {
-            linux.touch(cx, swap_map + page * PAGE_SIZE, false)?;
+            linux.touch(cx, swap_map + page * linux.page_bytes(), false)?;
         }
         linux.vfree(cx, swap_map).map(|_| ())
     })

@@ -7,7 +7,6 @@
 use super::{Meter, vmalloc_random};
 use crate::config::RunConfig;
 use crate::kernel::Linux;
-use crate::layout::PAGE_SIZE;
 use crate::mm::Mm;
 use crate::task::TaskSpec;
 use crate::tracepoint::Tracepoint;
@@ -82,6 +81,7 @@ fn start_with(
             let worker = Worker {
                 rng: ChaCha8Rng::seed_from_u64(rng.random()),
                 slice: thread,
+                page_bytes: linux.page_bytes(),
                 expected: vec![None; SLICE_PAGES as usize],
                 left: each,
                 mprotect,
@@ -99,6 +99,7 @@ fn start_with(
 struct Worker {
     rng: ChaCha8Rng,
     slice: u64,
+    page_bytes: u64,
     /// What a load of each page must find; `None` if it is not mapped and would be zero.
     expected: Vec<Option<u64>>,
     left: u64,
@@ -143,7 +144,7 @@ impl Worker {
     }
 
     fn address(&self, page: usize) -> Ea {
-        Ea::new(USER_START + (self.slice * SLICE_PAGES + page as u64) * PAGE_SIZE)
+        Ea::new(USER_START + (self.slice * SLICE_PAGES + page as u64) * self.page_bytes)
     }
 
     /// The word of a page that this thread uses.
@@ -231,6 +232,7 @@ impl Worker {
         let worker = Worker {
             rng: ChaCha8Rng::seed_from_u64(self.rng.random()),
             slice: self.slice,
+            page_bytes: self.page_bytes,
             expected: self.expected.clone(),
             left: CHILD_OPERATIONS,
             mprotect: self.mprotect,

@@ -3,7 +3,6 @@
 use super::Meter;
 use crate::config::RunConfig;
 use crate::kernel::Linux;
-use crate::layout::PAGE_SIZE;
 use crate::task::TaskSpec;
 use emu_core::{CpuId, Ctx, Run};
 use std::sync::Arc;
@@ -34,9 +33,9 @@ pub(super) fn start(
         mm: None,
         body: Box::new(move |linux, cx| {
             for _ in 0..pairs {
-                if let Ok(area) = linux.vmalloc(cx, PAGES * PAGE_SIZE)? {
+                if let Ok(area) = linux.vmalloc(cx, PAGES * linux.page_bytes())? {
                     for page in 0..touched {
-                        linux.touch(cx, area + page * PAGE_SIZE, true)?;
+                        linux.touch(cx, area + page * linux.page_bytes(), true)?;
                     }
                     linux.vfree(cx, area)?;
                 }

@@ -3,7 +3,6 @@
 use super::Meter;
 use crate::config::RunConfig;
 use crate::kernel::Linux;
-use crate::layout::PAGE_SIZE;
 use crate::task::TaskSpec;
 use emu_core::{CpuId, Ctx, Run};
 use emu_mmu::Ea;
@@ -81,10 +80,10 @@ fn one(linux: &Linux, cx: &mut Ctx<'_>, rng: &mut ChaCha8Rng, kept: &mut Vec<Ea>
         return linux.vfree(cx, area).map(|_| ());
     }
     let pages = rng.random_range(1..=PAGES_MAX);
-    if let Ok(area) = linux.vmalloc(cx, pages * PAGE_SIZE)? {
+    if let Ok(area) = linux.vmalloc(cx, pages * linux.page_bytes())? {
         for page in 0..pages {
             if rng.random_bool(0.7) {
-                linux.touch(cx, area + page * PAGE_SIZE, true)?;
+                linux.touch(cx, area + page * linux.page_bytes(), true)?;
             }
         }
         kept.push(area);

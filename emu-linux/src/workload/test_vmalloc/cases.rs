@@ -6,8 +6,8 @@
 
 use super::percpu::Chunks;
 use super::{Meter, Worker};
+use crate::config::Pages;
 use crate::kernel::Linux;
-use crate::layout::PAGE_SIZE;
 use crate::memmap::STACK_BYTES;
 use crate::task::TaskSpec;
 use emu_core::{Ctx, Run};
@@ -23,8 +23,8 @@ const PERCPU_OBJECTS: u64 = 35_000;
 const KVFREE_BULK: usize = 510;
 
 /// Objects that the cases keep for a while, before they are scaled.
-pub(super) fn kept_objects(cpus: u16) -> [u64; 4] {
-    let full_fit = Linux::lazy_max_pages_of(cpus);
+pub(super) fn kept_objects(cpus: u16, pages: Pages) -> [u64; 4] {
+    let full_fit = Linux::lazy_max_pages_of(cpus, pages);
     [full_fit, full_fit, BUSY_AREAS, PERCPU_OBJECTS]
 }
 
@@ -73,7 +73,7 @@ fn looped(
 
 /// vmalloc of `pages`, a store to its first byte, vfree.
 fn written_area(linux: &Linux, cx: &mut Ctx<'_>, pages: u64) -> Run<bool> {
-    let Ok(area) = linux.vmalloc(cx, pages * PAGE_SIZE)? else {
+    let Ok(area) = linux.vmalloc(cx, pages * linux.page_bytes())? else {
         return Ok(false);
     };
     linux.touch(cx, area, true)?;
@@ -82,7 +82,7 @@ fn written_area(linux: &Linux, cx: &mut Ctx<'_>, pages: u64) -> Run<bool> {
 
 /// An aligned area, freed untouched.
 fn aligned_area(linux: &Linux, cx: &mut Ctx<'_>, pages: u64, align: u64) -> Run<bool> {
-    match linux.vmalloc_aligned(cx, pages * PAGE_SIZE, align)? {
+    match linux.vmalloc_aligned(cx, pages * linux.page_bytes(), align)? {
         Ok(area) => linux.vfree(cx, area),
         Err(_) => Ok(false),
     }
@@ -117,7 +117,7 @@ impl Pointers {
 
     /// One area of one page; a null pointer if there is none.
     fn allocate(&self, linux: &Linux, cx: &mut Ctx<'_>, index: u64) -> Run<()> {
-        let area = linux.vmalloc(cx, PAGE_SIZE)?.unwrap_or(Ea::new(0));
+        let area = linux.vmalloc(cx, linux.page_bytes())?.unwrap_or(Ea::new(0));
         self.set(cx, index, area)
     }
 
@@ -173,10 +173,10 @@ fn long_busy_list(linux: &Arc<Linux>, cx: &mut Ctx<'_>, worker: &mut Worker) -> 
         busy.allocate(linux, cx, index)?;
     }
     let passed = looped(cx, worker, |cx, _| {
-        let Ok(large) = linux.vmalloc(cx, 100 * PAGE_SIZE)? else {
+        let Ok(large) = linux.vmalloc(cx, 100 * linux.page_bytes())? else {
             return Ok(false);
         };
-        let Ok(small) = linux.vmalloc(cx, PAGE_SIZE)? else {
+        let Ok(small) = linux.vmalloc(cx, linux.page_bytes())? else {
             linux.vfree(cx, large)?;
             return Ok(false);
         };
@@ -231,7 +231,7 @@ fn percpu(linux: &Arc<Linux>, cx: &mut Ctx<'_>, worker: &mut Worker) -> Run<bool
     let mut chunks = Chunks::default();
     let mut passed = true;
     for index in 0..objects.len {
-        let bytes = worker.random() % (PAGE_SIZE / 4) + 1;
+        let bytes = worker.random() % (linux.page_bytes() / 4) + 1;
         let object = chunks.allocate(linux, cx, bytes, 1 << (index % 11 + 1))?;
         passed &= object.is_some();
         objects.set(cx, index, object.unwrap_or(Ea::new(0)))?;
@@ -253,7 +253,7 @@ fn percpu(linux: &Arc<Linux>, cx: &mut Ctx<'_>, worker: &mut Worker) -> Run<bool
 fn kvfree_rcu(linux: &Arc<Linux>, cx: &mut Ctx<'_>, worker: &mut Worker) -> Run<bool> {
     let mut gathered = Vec::new();
     let passed = looped(cx, worker, |cx, _| {
-        let Ok(area) = linux.vmalloc(cx, PAGE_SIZE)? else {
+        let Ok(area) = linux.vmalloc(cx, linux.page_bytes())? else {
             return Ok(false);
         };
         linux.touch(cx, area, true)?;
