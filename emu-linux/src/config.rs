@@ -3,6 +3,7 @@
 //! Owns the configuration that a program or the command fills in, and its checks.
 
 use crate::lazy_mmu::PolicyFile;
+use crate::scenario::Scenario;
 use emu_core::Schedule;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -115,6 +116,9 @@ impl Preempt {
 pub enum Source {
     /// A built-in scenario, by name.
     Scenario(String),
+    /// A scenario from a text of the caller's own. Its settings are taken where the configuration leaves
+    /// them open; [`Settings::config`](crate::Settings::config) makes the configuration that has them all.
+    File(Box<Scenario>),
     /// An ftrace capture, plain or gzip.
     Trace(PathBuf),
 }
@@ -129,6 +133,24 @@ pub enum ScheduleChoice {
     Random,
     /// A recorded schedule.
     Replay(Schedule),
+}
+
+impl std::str::FromStr for ScheduleChoice {
+    type Err = String;
+
+    /// `clocked`, `random` or a schedule as reports print it; the error says what is wrong in words.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "clocked" => Ok(ScheduleChoice::Clocked),
+            "random" => Ok(ScheduleChoice::Random),
+            _ => text.parse().map(ScheduleChoice::Replay).map_err(|refused| {
+                let hint = nearest(text, ["clocked", "random"])
+                    .map(|name| format!(", did you mean `{name}`?"))
+                    .unwrap_or_default();
+                format!("neither `clocked` nor `random`{hint}, and {refused}")
+            }),
+        }
+    }
 }
 
 /// Everything that determines a run.

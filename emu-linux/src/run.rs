@@ -11,10 +11,11 @@ use crate::lazy_mmu::LazyMmuPolicy;
 use crate::lazy_mmu::policy;
 use crate::printk::Level;
 use crate::report::{CycleReport, RUN_SCHEMA, RunReport, TraceReport};
+use crate::scenario::{Scenario, scenarios};
 use crate::task::KernelVectors;
 use crate::trace::{Importer, Survey};
 use crate::tracepoint::Moment;
-use crate::workload::{self, Meter, Replayer};
+use crate::workload::{self, Meter, Replayer, Workload};
 use emu_core::{
     Category, Clocked, ContextEnd, CpuId, CycleStack, Cycles, Engine, EngineError, Event, Interest,
     Observer, Random, Recorder, Replay, RunEnd, Schedule, Scheduler,
@@ -31,7 +32,10 @@ const SCHEDULE_CHARS_MAX: usize = 4096;
 
 /// What is to be executed.
 enum Work {
-    Scenario(&'static workload::Scenario),
+    Scenario {
+        name: String,
+        workload: &'static Workload,
+    },
     Trace {
         importer: Box<Importer>,
         replayer: Option<Arc<Replayer>>,
@@ -67,7 +71,8 @@ pub fn run_policy(
     policy: Box<dyn LazyMmuPolicy>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<RunReport, RunError> {
-    let mut work = open(source, config)?;
+    let (mut work, config) = open(source, config)?;
+    let config = &config;
     let (default_kernel, default_cpus, name) = defaults(source, &work);
     let version = config.kernel.unwrap_or(default_kernel);
     let cpus = config.cpus.unwrap_or(default_cpus);
@@ -81,7 +86,7 @@ pub fn run_policy(
     let observer = monitor
         .clone()
         .map(|monitor| Box::new(Watch(monitor)) as Box<dyn Observer>);
-    let balance = matches!(work, Work::Scenario(_));
+    let balance = matches!(work, Work::Scenario { .. });
     let linux = Arc::new(Linux::new(
         config,
         version,
@@ -192,32 +197,38 @@ impl Observer for Watch {
     }
 }
 
-fn open(source: &Source, config: &RunConfig) -> Result<Work, RunError> {
-    match source {
-        Source::Scenario(name) => {
-            let scenario = workload::scenario(name).ok_or_else(|| no_scenario(name))?;
-            scenario.check(config)?;
-            Ok(Work::Scenario(scenario))
-        }
-        Source::Trace(path) => {
-            let importer = Importer::open(path)?;
-            if importer.page_bytes() != Pages::K4.bytes() {
-                let name = path.display().to_string();
-                return Err(RunError::PageSize {
-                    name,
-                    recorded: importer.page_bytes(),
-                });
-            }
-            Ok(Work::Trace {
-                importer: Box::new(importer),
-                replayer: None,
-            })
-        }
+/// What is to be executed, and the configuration with what its scenario says.
+fn open(source: &Source, config: &RunConfig) -> Result<(Work, RunConfig), RunError> {
+    let scenario = match source {
+        Source::Trace(path) => return Ok((open_trace(path)?, config.clone())),
+        Source::File(scenario) => scenario,
+        Source::Scenario(name) => Scenario::built_in(name).ok_or_else(|| no_scenario(name))?,
+    };
+    let config = scenario.settings().fill(config);
+    let name = scenario.workload();
+    let workload = workload::workload(name).ok_or_else(|| no_scenario(name))?;
+    workload.check(&config)?;
+    let name = scenario.name().to_owned();
+    Ok((Work::Scenario { name, workload }, config))
+}
+
+fn open_trace(path: &Path) -> Result<Work, RunError> {
+    let importer = Importer::open(path)?;
+    if importer.page_bytes() != Pages::K4.bytes() {
+        let name = path.display().to_string();
+        return Err(RunError::PageSize {
+            name,
+            recorded: importer.page_bytes(),
+        });
     }
+    Ok(Work::Trace {
+        importer: Box::new(importer),
+        replayer: None,
+    })
 }
 
 fn no_scenario(name: &str) -> RunError {
-    let scenarios = workload::scenarios();
+    let scenarios = scenarios();
     RunError::NoScenario {
         name: name.to_owned(),
         nearest: nearest(name, scenarios.iter().map(|s| s.name)),
@@ -232,6 +243,7 @@ fn no_scenario(name: &str) -> RunError {
 /// Kernel and CPUs unless told otherwise, and the name in the report.
 fn defaults(source: &Source, work: &Work) -> (KernelVersion, u16, String) {
     match (source, work) {
+        (_, Work::Scenario { name, .. }) => (KernelVersion::V2_6_38, 1, name.clone()),
         (Source::Trace(path), Work::Trace { importer, .. }) => {
             let name = path
                 .file_name()
@@ -246,8 +258,7 @@ fn defaults(source: &Source, work: &Work) -> (KernelVersion, u16, String) {
                 .map_or(1, |cpu| cpu.saturating_add(1));
             (KernelVersion::V6_1, cpus, name)
         }
-        (Source::Trace(path), _) => (KernelVersion::V6_1, 1, path.display().to_string()),
-        (Source::Scenario(name), _) => (KernelVersion::V2_6_38, 1, name.clone()),
+        (_, Work::Trace { .. }) => (KernelVersion::V6_1, 1, String::new()),
     }
 }
 
@@ -275,9 +286,9 @@ fn start(
     let mut total = None;
     type Boot = Box<dyn FnOnce(&Arc<Linux>, &mut emu_core::Ctx<'_>) -> emu_core::Run<()> + Send>;
     let first: Boot = match work {
-        Work::Scenario(scenario) => {
-            total = Some((scenario.operations)(config));
-            let (begin, config, meter) = (scenario.start, config.clone(), meter.clone());
+        Work::Scenario { workload, .. } => {
+            total = Some((workload.operations)(config));
+            let (begin, config, meter) = (workload.start, config.clone(), meter.clone());
             Box::new(move |linux, cx| begin(linux, cx, &config, &meter))
         }
         Work::Trace { importer, replayer } => {

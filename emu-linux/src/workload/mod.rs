@@ -1,6 +1,7 @@
-//! What is run: built-in scenarios and replayed captures.
+//! What is run: the workloads that scenarios name, and replayed captures.
 //!
-//! Owns the list of scenarios. Each workload is guest code: tasks that call the modelled kernel.
+//! Owns the list of workloads. Each is guest code: tasks that call the modelled kernel. What it is run with
+//! is a scenario's (`scenario`).
 
 mod replay;
 mod swap;
@@ -16,15 +17,6 @@ use crate::kernel::Linux;
 use emu_core::{Ctx, Run};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// A built-in scenario.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct ScenarioInfo {
-    /// Name, as typed.
-    pub name: &'static str,
-    /// What it runs.
-    pub about: &'static str,
-}
 
 /// Progress that guest code reports and the caller of the run reads.
 #[derive(Debug, Default)]
@@ -42,85 +34,62 @@ impl Meter {
     }
 }
 
-/// Starts a scenario's first tasks; runs in CPU 0's boot context.
+/// Starts a workload's first tasks; runs in CPU 0's boot context.
 pub(crate) type Start =
     fn(linux: &Arc<Linux>, cx: &mut Ctx<'_>, config: &RunConfig, meter: &Arc<Meter>) -> Run<()>;
 
-pub(crate) struct Scenario {
-    pub info: ScenarioInfo,
+/// Something to run.
+pub(crate) struct Workload {
+    /// Name, as a scenario has it.
+    pub name: &'static str,
     pub start: Start,
     /// Operations that it counts on its meter.
     pub operations: fn(&RunConfig) -> u64,
-    /// Most pages that `--touch` may name; `None` if the scenario has no use for it.
+    /// Most pages that `touch` may name; `None` if the workload has no use for it.
     pub touch_max: Option<u64>,
-    /// True if `--operations` means something to it.
+    /// True if `operations` means something to it.
     pub repeats: bool,
 }
 
-const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        info: ScenarioInfo {
-            name: "swapon-swapoff",
-            about: "swapon and swapoff of 1572860 KiB, as in the report of March 2011: a swap map of \
-                    96 vmalloc pages is mapped, touched, and unmapped again.",
-        },
+/// All of them. A scenario is made of one by a file in `traces/scenarios/` and its name in `scenario`.
+const WORKLOADS: &[Workload] = &[
+    Workload {
+        name: "swapon-swapoff",
         start: swap::start,
         operations: |_| 2,
         touch_max: Some(swap::SWAP_MAP_PAGES),
         repeats: false,
     },
-    Scenario {
-        info: ScenarioInfo {
-            name: "vmalloc-pairs",
-            about: "One task: vmalloc of 8 pages, a store to each, vfree, over and over \
-                    (--operations pairs, default 10000).",
-        },
+    Workload {
+        name: "vmalloc-pairs",
         start: vmalloc_pairs::start,
         operations: vmalloc_pairs::operations,
         touch_max: Some(vmalloc_pairs::PAGES),
         repeats: true,
     },
-    Scenario {
-        info: ScenarioInfo {
-            name: "vmalloc-random",
-            about: "Six tasks: vmalloc of 1 to 300 pages, stores to some of them, vfree, at random \
-                    (--operations in all, default 3000). With --schedule random they are preempted \
-                    and moved at any step.",
-        },
+    Workload {
+        name: "vmalloc-random",
         start: vmalloc_random::start,
         operations: vmalloc_random::operations,
         touch_max: None,
         repeats: true,
     },
-    Scenario {
-        info: ScenarioInfo {
-            name: "user-random",
-            about: "Two processes of two threads that store, load, unmap, move, swap out and fork at \
-                    random and check what they read, beside two tasks that use vmalloc \
-                    (--operations in all, default 4000). Best with --schedule random.",
-        },
+    Workload {
+        name: "user-random",
         start: user_random::start,
         operations: user_random::operations,
         touch_max: None,
         repeats: true,
     },
-    Scenario {
-        info: ScenarioInfo {
-            name: "user-mprotect",
-            about: "The same with mprotect, which clears and sets PTEs in one lazy section.",
-        },
+    Workload {
+        name: "user-mprotect",
         start: user_random::start_mprotect,
         operations: user_random::operations,
         touch_max: None,
         repeats: true,
     },
-    Scenario {
-        info: ScenarioInfo {
-            name: "test_vmalloc",
-            about: "The ten cases of the kernel's test module for vmalloc (lib/test_vmalloc.c of 6.1), one \
-                    worker for each CPU (--operations loops of each case, default 500). The kernel log \
-                    has the module's summary.",
-        },
+    Workload {
+        name: "test_vmalloc",
         start: test_vmalloc::start,
         operations: test_vmalloc::operations,
         touch_max: None,
@@ -128,44 +97,56 @@ const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-/// All built-in scenarios.
-pub fn scenarios() -> Vec<ScenarioInfo> {
-    SCENARIOS.iter().map(|scenario| scenario.info).collect()
-}
-
-impl Scenario {
+impl Workload {
     /// Refuses options that would do nothing or cannot be met.
     pub(crate) fn check(&self, config: &RunConfig) -> Result<(), RunError> {
-        let name = self.info.name;
-        let refuse = |what, value: u64, right| {
-            Err(RunError::Value {
-                what,
-                value: value.to_string(),
-                right,
-            })
-        };
-        match (config.touch, self.touch_max) {
-            (Some(pages), None) => {
-                return refuse("--touch", pages, format!("`{name}` has no use for it"));
+        let given = [
+            ("--touch", config.touch, self.accepts_touch(config.touch)),
+            (
+                "--operations",
+                config.operations,
+                self.accepts_operations(config.operations),
+            ),
+        ];
+        for (what, value, accepted) in given {
+            if let (Some(value), Err(right)) = (value, accepted) {
+                return Err(RunError::Value {
+                    what,
+                    value: value.to_string(),
+                    right,
+                });
             }
-            (Some(pages), Some(most)) if pages > most => {
-                return refuse(
-                    "--touch",
-                    pages,
-                    format!("`{name}` has 0 to {most} pages to touch"),
-                );
-            }
-            _ => {}
         }
-        match config.operations {
-            Some(n) if !self.repeats => {
-                refuse("--operations", n, format!("`{name}` has no use for it"))
+        Ok(())
+    }
+
+    /// Pages to touch; what would be right if they are not.
+    pub(crate) fn accepts_touch(&self, pages: Option<u64>) -> Result<(), String> {
+        let name = self.name;
+        match (pages, self.touch_max) {
+            (Some(_), None) => Err(format!("`{name}` has no use for it")),
+            (Some(pages), Some(most)) if pages > most => {
+                Err(format!("`{name}` has 0 to {most} pages to touch"))
             }
+            _ => Ok(()),
+        }
+    }
+
+    /// A number of operations; what would be right if it is not.
+    pub(crate) fn accepts_operations(&self, operations: Option<u64>) -> Result<(), String> {
+        match operations {
+            Some(_) if !self.repeats => Err(format!("`{}` has no use for it", self.name)),
             _ => Ok(()),
         }
     }
 }
 
-pub(crate) fn scenario(name: &str) -> Option<&'static Scenario> {
-    SCENARIOS.iter().find(|scenario| scenario.info.name == name)
+/// All workloads.
+pub(crate) fn workloads() -> &'static [Workload] {
+    WORKLOADS
+}
+
+/// The workload of that name.
+pub(crate) fn workload(name: &str) -> Option<&'static Workload> {
+    WORKLOADS.iter().find(|workload| workload.name == name)
 }
