@@ -2,13 +2,15 @@
 //!
 //! Owns the syntax. Names that only the library knows (scenarios, policies) are [`plan`](crate::plan)'s.
 
+mod machine;
+mod scenario;
 mod trace;
 
+pub use machine::MachineArgs;
+pub use scenario::ScenarioVerb;
 pub use trace::{GenArgs, TraceVerb};
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
-use emu_linux::{Backend, KernelVersion, Preempt, ScheduleChoice};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -20,6 +22,7 @@ Examples:
   emu run swapon-swapoff --policy mmotm           one run of a built-in scenario
   emu run capture.txt.gz --policy mmotm --json    the same for a capture of a real kernel
   emu compare swapon-swapoff                      every policy on the same work
+  emu scenario show vmalloc-pairs                 the file of a scenario, to start one of your own
   emu trace recipe                                how to make a capture
 
 Exit status: 0, 1 if `run` found a broken invariant, 2 for any error.";
@@ -44,6 +47,9 @@ pub enum Verb {
     /// The lazy-MMU policies there are
     #[command(subcommand)]
     Policy(PolicyVerb),
+    /// Scenarios: those built in, and files of your own
+    #[command(subcommand)]
+    Scenario(ScenarioVerb),
     /// Captures of real kernels, and made-up ones
     #[command(subcommand)]
     Trace(TraceVerb),
@@ -52,10 +58,10 @@ pub enum Verb {
 /// `emu run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Name of a scenario, or a capture: ftrace text, plain or gzip, or .emut
+    /// Name of a scenario, a scenario's file (.toml), or a capture: ftrace text, plain or gzip, or .emut
     #[arg(value_name = "SCENARIO|FILE")]
     pub source: OsString,
-    /// Policy of the lazy MMU mode (required; `emu policy list` names them)
+    /// Policy of the lazy MMU mode; `emu policy list` names them (required, unless a scenario's file has one)
     #[arg(long, value_name = "P")]
     pub policy: Option<String>,
     /// In place of a policy's name: a TOML file that composes one from points of those there are
@@ -75,7 +81,7 @@ pub struct RunArgs {
 /// `emu compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Name of a scenario, or a capture: ftrace text, plain or gzip, or .emut
+    /// Name of a scenario, a scenario's file (.toml), or a capture: ftrace text, plain or gzip, or .emut
     #[arg(value_name = "SCENARIO|FILE")]
     pub source: OsString,
     /// Policies to compare, with commas between them, or `all`
@@ -92,60 +98,6 @@ pub struct CompareArgs {
     /// The output.
     #[command(flatten)]
     pub output: OutputArgs,
-}
-
-/// What is emulated and how choices are made; common to `run` and `compare`.
-#[derive(Debug, Args)]
-pub struct MachineArgs {
-    /// Kernel whose layout and behaviour is modelled [default: 2.6.38 for a scenario, 6.1 for a
-    /// capture]
-    #[arg(long, value_name = "VERSION", value_parser = kernel_parser())]
-    pub kernel: Option<KernelVersion>,
-    /// Base page size
-    #[arg(long, value_name = "SIZE", default_value = "4k", value_parser = ["4k"])]
-    pub pages: String,
-    /// Who writes the hash table: the kernel itself (`native`), or a hypervisor that it calls (`lpar`)
-    #[arg(long, value_name = "WRITER", default_value = "native")]
-    #[arg(value_parser = backend_parser())]
-    pub backend: Backend,
-    /// Size of the hash table: log2 of its number of 128-byte groups, 11 to 28 [default: the
-    /// kernel's rule for the memory size]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(11..=28))]
-    pub htab_bits: Option<u8>,
-    /// Number of CPUs, 1 to 64 [default: the source's own]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub cpus: Option<u16>,
-    /// Seed of every random choice, a 64-bit number
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    pub seed: u64,
-    /// Pages of the swap map touched [default: the scenario's own]
-    #[arg(long, value_name = "N")]
-    pub touch: Option<u64>,
-    /// Operations of a scenario that repeats [default: the scenario's own]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub operations: Option<u64>,
-    /// Where kernel code can be preempted, as the kernel was configured: nowhere (CONFIG_PREEMPT_NONE)
-    /// or wherever preempt_count is 0 (CONFIG_PREEMPT)
-    #[arg(long, value_name = "none|full", default_value = "full", value_parser = preempt)]
-    pub preempt: Preempt,
-    /// Bind each task to its CPU [default: tasks may migrate]
-    #[arg(long)]
-    pub pin: bool,
-    /// Let the N-th allocation of a kernel page table fail, counted from 1 [default: none fails]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub fail_alloc: Option<u64>,
-    /// Let the N-th page that vmalloc maps be missing, counted from 1: -ENOMEM in the middle of a
-    /// table [default: none is]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub fail_map: Option<u64>,
-    /// Who chooses where the model is free: the CPU clocks, a random number generator with the seed,
-    /// or a schedule as printed by an earlier run
-    #[arg(long, value_name = "clocked|random|STRING", default_value = "clocked")]
-    #[arg(value_parser = schedule)]
-    pub schedule: ScheduleChoice,
-    /// Do not check the invariants [default: they are checked]
-    #[arg(long)]
-    pub no_check: bool,
 }
 
 /// Where the report goes and in which form.
@@ -202,56 +154,10 @@ fn command() -> Command {
         .mut_subcommand("compare", |verb| verb.after_help(scenarios.clone()))
 }
 
-fn kernel_parser() -> impl TypedValueParser<Value = KernelVersion> {
-    PossibleValuesParser::new(KernelVersion::ALL.map(KernelVersion::name)).try_map(|typed| {
-        KernelVersion::ALL
-            .into_iter()
-            .find(|kernel| kernel.name() == typed)
-            .ok_or("no such kernel")
-    })
-}
-
-fn backend_parser() -> impl TypedValueParser<Value = Backend> {
-    PossibleValuesParser::new(Backend::ALL.map(Backend::name)).try_map(|typed| {
-        Backend::ALL
-            .into_iter()
-            .find(|backend| backend.name() == typed)
-            .ok_or("no such writer")
-    })
-}
-
-fn preempt(typed: &str) -> Result<Preempt, String> {
-    if let Some(preempt) = Preempt::ALL.into_iter().find(|p| p.name() == typed) {
-        return Ok(preempt);
-    }
-    Err(match typed {
-        "rt" => "a kernel whose spinlocks all sleep is not modelled; the policy `rt` has the \
-                 sleeping page-table lock of one"
-            .to_owned(),
-        _ => "take `none` or `full`".to_owned(),
-    })
-}
-
-fn schedule(typed: &str) -> Result<ScheduleChoice, String> {
-    match typed {
-        "clocked" => Ok(ScheduleChoice::Clocked),
-        "random" => Ok(ScheduleChoice::Random),
-        _ => typed
-            .parse()
-            .map(ScheduleChoice::Replay)
-            .map_err(|refused| {
-                let nearest = emu_linux::nearest(typed, ["clocked", "random"]);
-                let hint = nearest
-                    .map(|name| format!(", did you mean `{name}`?"))
-                    .unwrap_or_default();
-                format!("neither `clocked` nor `random`{hint}, and {refused}")
-            }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use emu_linux::{Backend, KernelVersion, Preempt, ScheduleChoice};
 
     fn typed(line: &str) -> Result<CommandLine, clap::Error> {
         parse(line.split_whitespace().map(OsString::from))
@@ -273,18 +179,18 @@ mod tests {
         let machine = run.machine;
         assert_eq!((run.source, run.policy), ("s".into(), Some("p".into())));
         assert_eq!(machine.kernel, Some(KernelVersion::V6_1));
-        assert_eq!(machine.backend, Backend::Lpar);
+        assert_eq!(machine.backend, Some(Backend::Lpar));
         assert_eq!((machine.htab_bits, machine.cpus), (Some(12), Some(3)));
         assert_eq!(
             (machine.seed, machine.touch, machine.fail_alloc),
-            (9, Some(7), Some(2))
+            (Some(9), Some(7), Some(2))
         );
         assert_eq!((machine.operations, machine.fail_map), (Some(5), Some(6)));
-        assert_eq!(machine.preempt, Preempt::None);
+        assert_eq!(machine.preempt, Some(Preempt::None));
         assert!(machine.pin && machine.no_check && run.output.json);
         assert_eq!(
             machine.schedule,
-            ScheduleChoice::Replay("emu1:3.1".parse().unwrap())
+            Some(ScheduleChoice::Replay("emu1:3.1".parse().unwrap()))
         );
         assert_eq!(run.kernel_log, Some("k".into()));
         assert_eq!(run.output.output, Some("out".into()));

@@ -3,14 +3,16 @@
 //! Owns every check that needs the library's names or the file system. What it hands out can be run
 //! as it is.
 
+mod source;
+
+pub use source::{no_scenario, scenario_text};
+
 use crate::args::{CompareArgs, MachineArgs, OutputArgs, RunArgs};
 use crate::output::Place;
 use anyhow::{Context, Result, bail};
-use emu_linux::{
-    PolicyFile, PolicyInfo, RunConfig, RunError, Source, nearest, policies, scenarios,
-};
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use emu_linux::{PolicyFile, PolicyInfo, RunConfig, RunError, Source, nearest, policies};
+use source::{Named, toml_text};
+use std::path::Path;
 
 /// `emu run`, checked.
 #[derive(Debug)]
@@ -51,25 +53,29 @@ impl RunPlan {
     /// # Errors
     /// One sentence that names what is wrong and what would be right.
     pub fn new(args: RunArgs) -> Result<RunPlan> {
-        let config = match (&args.policy, &args.policy_file) {
-            (Some(name), _) => config_of(policy_named(name)?.name, &args.machine),
+        let named = Named::new(&args.source)?;
+        refuse_scenario_flags(&args.machine, &named.source)?;
+        let policy = args.policy.as_deref().or(match args.policy_file {
+            Some(_) => None,
+            None => named.policy(),
+        });
+        let config = match (policy, &args.policy_file) {
+            (Some(name), _) => config_of(policy_named(name)?.name, &args.machine, &named),
             (None, Some(path)) => {
                 let file = policy_file(path)?;
                 RunConfig {
                     policy_file: Some(file.clone()),
-                    ..config_of(file.name(), &args.machine)
+                    ..config_of(file.name(), &args.machine, &named)
                 }
             }
             (None, None) => {
                 bail!("`emu run` needs `--policy NAME`; `emu policy list` names them all")
             }
         };
-        let source = source_named(&args.source)?;
-        refuse_scenario_flags(&args.machine, &source)?;
-        let output = Output::new(&args.output, &source)?;
+        let output = Output::new(&args.output, &named)?;
         let kernel_log = args.kernel_log.as_deref().map(Place::check).transpose()?;
         if let Some(log) = &kernel_log {
-            refuse_to_overwrite_source(log, &source)?;
+            named.refuse_to_overwrite(log)?;
             match (log.path(), output.place.path()) {
                 (None, None) if output.json => bail!(
                     "standard output can hold the JSON or the kernel log: give `-o FILE` or \
@@ -83,7 +89,7 @@ impl RunPlan {
             }
         }
         Ok(RunPlan {
-            source,
+            source: named.source,
             config,
             output,
             kernel_log,
@@ -98,15 +104,15 @@ impl ComparePlan {
     /// One sentence that names what is wrong and what would be right.
     pub fn new(args: CompareArgs) -> Result<ComparePlan> {
         let policies = policies_named(&args.policies)?;
-        let source = source_named(&args.source)?;
-        refuse_scenario_flags(&args.machine, &source)?;
-        let output = Output::new(&args.output, &source)?;
+        let named = Named::new(&args.source)?;
+        refuse_scenario_flags(&args.machine, &named.source)?;
+        let output = Output::new(&args.output, &named)?;
         let configs = policies
             .iter()
-            .map(|policy| config_of(policy.name, &args.machine))
+            .map(|policy| config_of(policy.name, &args.machine, &named))
             .collect();
         Ok(ComparePlan {
-            source,
+            source: named.source,
             configs,
             output,
         })
@@ -114,12 +120,12 @@ impl ComparePlan {
 }
 
 impl Output {
-    fn new(args: &OutputArgs, source: &Source) -> Result<Output> {
+    fn new(args: &OutputArgs, named: &Named) -> Result<Output> {
         let place = match &args.output {
             Some(path) => Place::check(path)?,
             None => Place::Stdout,
         };
-        refuse_to_overwrite_source(&place, source)?;
+        named.refuse_to_overwrite(&place)?;
         Ok(Output {
             json: args.json,
             place,
@@ -140,18 +146,6 @@ fn refuse_scenario_flags(machine: &MachineArgs, source: &Source) -> Result<()> {
                 trace.display()
             );
         }
-    }
-    Ok(())
-}
-
-fn refuse_to_overwrite_source(place: &Place, source: &Source) -> Result<()> {
-    if let (Some(path), Source::Trace(trace)) = (place.path(), source)
-        && std::fs::canonicalize(trace).is_ok_and(|trace| trace == path)
-    {
-        bail!(
-            "`{}` is the capture itself; write elsewhere",
-            path.display()
-        );
     }
     Ok(())
 }
@@ -191,88 +185,25 @@ fn policies_named(names: &[String]) -> Result<Vec<PolicyInfo>> {
     Ok(chosen)
 }
 
-fn config_of(policy: &str, machine: &MachineArgs) -> RunConfig {
+/// What was typed stands over what a scenario's file says.
+fn config_of(policy: &str, machine: &MachineArgs, named: &Named) -> RunConfig {
+    let settings = machine.settings().over(named.settings());
     RunConfig {
-        kernel: machine.kernel,
-        backend: machine.backend,
-        htab_bits: machine.htab_bits,
-        cpus: machine.cpus,
-        seed: machine.seed,
-        touch: machine.touch,
-        operations: machine.operations,
-        pin: machine.pin,
-        fail_alloc: machine.fail_alloc,
-        fail_map: machine.fail_map,
-        preempt: machine.preempt,
-        schedule: machine.schedule.clone(),
         check: !machine.no_check,
-        ..RunConfig::new(policy)
+        ..settings.config(policy)
     }
 }
-
-/// Largest policy file that is read, in bytes.
-const POLICY_FILE_BYTES_MAX: u64 = 64 << 10;
 
 fn policy_file(path: &Path) -> Result<PolicyFile> {
-    use std::io::Read;
-    let told = || format!("policy file `{}`", path.display());
-    let file = std::fs::File::open(path).with_context(told)?;
-    let mut text = String::new();
-    let read = file
-        .take(POLICY_FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text);
-    if read.with_context(told)? as u64 > POLICY_FILE_BYTES_MAX {
-        bail!("{} is longer than {POLICY_FILE_BYTES_MAX} bytes", told());
-    }
-    PolicyFile::parse(&text).with_context(told)
-}
-
-/// A scenario if it is the name of one, else a file.
-fn source_named(typed: &OsStr) -> Result<Source> {
-    if let Some(name) = typed.to_str()
-        && scenarios().iter().any(|scenario| scenario.name == name)
-    {
-        return Ok(Source::Scenario(name.to_owned()));
-    }
-    let path = PathBuf::from(typed);
-    if names_nothing(&path)? {
-        let name = typed.to_string_lossy().into_owned();
-        let nearest = nearest(&name, scenarios().iter().map(|scenario| scenario.name));
-        let known = scenarios()
-            .iter()
-            .map(|scenario| scenario.name)
-            .collect::<Vec<_>>()
-            .join(", ");
-        return Err(RunError::NoScenario {
-            name,
-            nearest,
-            known,
-        }
-        .into());
-    }
-    if path.is_dir() {
-        bail!(
-            "`{}` is a directory; name a capture in it, or a scenario",
-            path.display()
-        );
-    }
-    Ok(Source::Trace(path))
-}
-
-fn names_nothing(path: &Path) -> Result<bool> {
-    if path.as_os_str().is_empty() {
-        return Ok(true);
-    }
-    let exists = path
-        .try_exists()
-        .with_context(|| format!("cannot read `{}`", path.display()))?;
-    Ok(!exists)
+    let text = toml_text("policy file", path)?;
+    PolicyFile::parse(&text).with_context(|| format!("policy file `{}`", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::args::{Verb, parse};
+    use emu_linux::scenarios;
 
     fn plan(words: &[&str]) -> Result<RunPlan> {
         let words = ["emu", "run"].iter().chain(words).map(|word| word.into());
@@ -331,7 +262,7 @@ mod tests {
             said.contains("mine.toml") && said.contains("`enter`"),
             "{said}"
         );
-        std::fs::write(&path, vec![b'#'; POLICY_FILE_BYTES_MAX as usize + 1]).unwrap();
+        std::fs::write(&path, vec![b'#'; (64 << 10) + 1]).unwrap();
         assert!(format!("{:#}", plan(&words).unwrap_err()).contains("longer"));
     }
 

@@ -5,6 +5,7 @@
 mod compare;
 mod policy;
 mod run;
+mod scenario;
 mod trace;
 
 use crate::args::{CommandLine, Verb};
@@ -24,6 +25,7 @@ pub fn dispatch(line: CommandLine) -> ExitCode {
         Verb::Run(args) => run::run(args),
         Verb::Compare(args) => compare::compare(args),
         Verb::Policy(verb) => policy::policy(&verb),
+        Verb::Scenario(verb) => scenario::scenario(&verb),
         Verb::Trace(verb) => trace::trace(&verb),
     };
     done.map(ExitCode::from).unwrap_or_else(|error| {

@@ -4,6 +4,7 @@ mod outputs;
 mod policies;
 mod refusals;
 mod reports;
+mod scenarios;
 mod traces;
 
 use assert_cmd::Command;

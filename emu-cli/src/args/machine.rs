@@ -1,0 +1,109 @@
+//! The flags that say what is emulated and how choices are made; common to `run` and `compare`.
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use emu_linux::{Backend, KernelVersion, Preempt, ScheduleChoice, Settings};
+
+/// What is emulated and how choices are made. A flag that is not given leaves the choice to the scenario's
+/// file, and that to the default.
+#[derive(Debug, Args)]
+pub struct MachineArgs {
+    /// Kernel whose layout and behaviour is modelled [default: 2.6.38 for a scenario, 6.1 for a
+    /// capture]
+    #[arg(long, value_name = "VERSION", value_parser = kernel_parser())]
+    pub kernel: Option<KernelVersion>,
+    /// Base page size
+    #[arg(long, value_name = "SIZE", default_value = "4k", value_parser = ["4k"])]
+    pub pages: String,
+    /// Who writes the hash table: the kernel itself (`native`), or a hypervisor that it calls (`lpar`)
+    /// [default: native]
+    #[arg(long, value_name = "WRITER", value_parser = backend_parser())]
+    pub backend: Option<Backend>,
+    /// Size of the hash table: log2 of its number of 128-byte groups, 11 to 28 [default: the
+    /// kernel's rule for the memory size]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(11..=28))]
+    pub htab_bits: Option<u8>,
+    /// Number of CPUs, 1 to 64 [default: the source's own]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub cpus: Option<u16>,
+    /// Seed of every random choice, a 64-bit number [default: 1]
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Pages of the swap map touched [default: the scenario's own]
+    #[arg(long, value_name = "N")]
+    pub touch: Option<u64>,
+    /// Operations of a scenario that repeats [default: the scenario's own]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub operations: Option<u64>,
+    /// Where kernel code can be preempted, as the kernel was configured: nowhere (CONFIG_PREEMPT_NONE)
+    /// or wherever preempt_count is 0 (CONFIG_PREEMPT) [default: full]
+    #[arg(long, value_name = "none|full", value_parser = preempt)]
+    pub preempt: Option<Preempt>,
+    /// Bind each task to its CPU [default: tasks may migrate]
+    #[arg(long)]
+    pub pin: bool,
+    /// Let the N-th allocation of a kernel page table fail, counted from 1 [default: none fails]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub fail_alloc: Option<u64>,
+    /// Let the N-th page that vmalloc maps be missing, counted from 1: -ENOMEM in the middle of a
+    /// table [default: none is]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub fail_map: Option<u64>,
+    /// Who chooses where the model is free: the CPU clocks, a random number generator with the seed,
+    /// or a schedule as printed by an earlier run [default: clocked]
+    #[arg(long, value_name = "clocked|random|STRING")]
+    pub schedule: Option<ScheduleChoice>,
+    /// Do not check the invariants [default: they are checked]
+    #[arg(long)]
+    pub no_check: bool,
+}
+
+impl MachineArgs {
+    /// The settings that were typed.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            kernel: self.kernel,
+            backend: self.backend,
+            htab_bits: self.htab_bits,
+            cpus: self.cpus,
+            seed: self.seed,
+            touch: self.touch,
+            operations: self.operations,
+            preempt: self.preempt,
+            pin: self.pin.then_some(true),
+            schedule: self.schedule.clone(),
+            fail_alloc: self.fail_alloc,
+            fail_map: self.fail_map,
+        }
+    }
+}
+
+fn kernel_parser() -> impl TypedValueParser<Value = KernelVersion> {
+    PossibleValuesParser::new(KernelVersion::ALL.map(KernelVersion::name)).try_map(|typed| {
+        KernelVersion::ALL
+            .into_iter()
+            .find(|kernel| kernel.name() == typed)
+            .ok_or("no such kernel")
+    })
+}
+
+fn backend_parser() -> impl TypedValueParser<Value = Backend> {
+    PossibleValuesParser::new(Backend::ALL.map(Backend::name)).try_map(|typed| {
+        Backend::ALL
+            .into_iter()
+            .find(|backend| backend.name() == typed)
+            .ok_or("no such writer")
+    })
+}
+
+fn preempt(typed: &str) -> Result<Preempt, String> {
+    if let Some(preempt) = Preempt::ALL.into_iter().find(|p| p.name() == typed) {
+        return Ok(preempt);
+    }
+    Err(match typed {
+        "rt" => "a kernel whose spinlocks all sleep is not modelled; the policy `rt` has the \
+                 sleeping page-table lock of one"
+            .to_owned(),
+        _ => "take `none` or `full`".to_owned(),
+    })
+}
