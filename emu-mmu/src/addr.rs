@@ -187,10 +187,44 @@ impl PageSize {
     pub const fn bytes(self) -> u64 {
         1 << self.shift()
     }
+
+    /// The three bits L||LP of an SLB entry (Power ISA 2.07 Book III-S 5.7.6.1).
+    #[inline]
+    pub const fn llp(self) -> u8 {
+        match self {
+            Self::P4K => 0b000,
+            Self::P64K => 0b101,
+            Self::P16M => 0b100,
+            Self::P16G => 0b110,
+        }
+    }
+
+    /// The size of an L||LP, or `None` if it is reserved.
+    #[inline]
+    pub const fn from_llp(llp: u8) -> Option<Self> {
+        match llp {
+            0b000 => Some(Self::P4K),
+            0b101 => Some(Self::P64K),
+            0b100 => Some(Self::P16M),
+            0b110 => Some(Self::P16G),
+            _ => None,
+        }
+    }
 }
 
 /// Bits of the hash value (Power ISA 2.07 Book III-S 5.7.7.3).
 pub const HASH_MASK: u64 = (1 << 39) - 1;
+
+/// The 39-bit hash value of a byte `offset` in a segment. Unlike [`Vpn::hash`] exact for every VSID.
+#[inline]
+pub const fn hash(vsid: Vsid, offset: u64, segment: SegmentSize, base: PageSize) -> u64 {
+    let (vsid, page) = (vsid.0, offset >> base.shift());
+    let hash = match segment {
+        SegmentSize::S256M => vsid ^ page,
+        SegmentSize::S1T => vsid ^ (vsid << 25) ^ page,
+    };
+    hash & HASH_MASK
+}
 
 impl Vpn {
     /// The virtual page of an effective address in a segment.
@@ -215,14 +249,8 @@ impl Vpn {
     /// The 39-bit hash value for a base page size (Power ISA 2.07 Book III-S 5.7.7.3).
     #[inline]
     pub const fn hash(self, segment: SegmentSize, base: PageSize) -> u64 {
-        let vsid = self.vsid(segment).0;
         let in_segment = self.0 & ((1 << (segment.shift() - 12)) - 1);
-        let page = in_segment >> (base.shift() - 12);
-        let hash = match segment {
-            SegmentSize::S256M => vsid ^ page,
-            SegmentSize::S1T => vsid ^ (vsid << 25) ^ page,
-        };
-        hash & HASH_MASK
+        hash(self.vsid(segment), in_segment << 12, segment, base)
     }
 
     /// The first 4 KB page of the page of this size that holds `self`.

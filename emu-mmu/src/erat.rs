@@ -7,7 +7,7 @@
 use crate::addr::{Ea, PageSize, Ra, SegmentSize, Vpn};
 use crate::hpte::HpteR;
 use crate::invalidate::TlbInvalidate;
-use crate::protect::{Access, check};
+use crate::protect::{Access, ClassKeys, check};
 use crate::replace::{GeometryError, Replacement, Replacer, TlbGeometry};
 use crate::tlb::{names, same_page};
 
@@ -142,6 +142,11 @@ impl Erat {
         &self.slots[slot].entry
     }
 
+    /// Notes a use of a slot.
+    pub(crate) fn touch(&mut self, slot: usize) {
+        self.replacer.touch(slot);
+    }
+
     /// Empties a slot.
     pub(crate) fn clear(&mut self, slot: usize) {
         self.tags[slot] = 0;
@@ -166,7 +171,7 @@ impl Erat {
             for access in [Access::Fetch, Access::Load, Access::Store] {
                 let key = if pr { entry.kp } else { entry.ks };
                 let changed = access != Access::Store || entry.r.c();
-                if changed && check(entry.r, key, entry.n, access).is_ok() {
+                if changed && check(entry.r, key, entry.n, access, &ClassKeys::default()).is_ok() {
                     permits |= 1 << permit_bit(pr, access);
                 }
             }

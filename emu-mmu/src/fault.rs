@@ -13,6 +13,8 @@ pub const CAUSE_NO_HPTE: u32 = 0x4000_0000;
 pub const CAUSE_NO_EXECUTE: u32 = 0x1000_0000;
 /// DSISR and SRR1: pp and key.
 pub const CAUSE_PROTECTION: u32 = 0x0800_0000;
+/// DSISR: `larx`, `stcx.` or the like to storage that does not allow it.
+pub const CAUSE_STORAGE_CLASS: u32 = 0x0400_0000;
 /// DSISR: the access was a store.
 pub const CAUSE_STORE: u32 = 0x0200_0000;
 
@@ -50,6 +52,30 @@ pub enum Fault {
         /// What memory refused.
         error: MemoryError,
     },
+    /// Machine check: several SLB entries translate the address.
+    SlbMultihit {
+        /// The effective address.
+        dar: Ea,
+    },
+    /// Alignment interrupt: the access must be aligned, or may not be to such storage.
+    Alignment {
+        /// The effective address.
+        dar: Ea,
+    },
+    /// Hypervisor data storage interrupt: a guest's, taken by the hypervisor.
+    HypervisorDataStorage {
+        /// The effective address.
+        hdar: Ea,
+        /// The cause.
+        hdsisr: u32,
+    },
+    /// Hypervisor instruction storage interrupt: a guest's, taken by the hypervisor.
+    HypervisorInstructionStorage {
+        /// The effective address, for HSRR0.
+        ea: Ea,
+        /// The cause bits, to be or-ed into the MSR's rest.
+        hsrr1: u32,
+    },
 }
 
 impl std::error::Error for Fault {}
@@ -67,6 +93,20 @@ impl std::fmt::Display for Fault {
                 write!(f, "instruction storage interrupt at {ea}, SRR1 {srr1:#x}")
             }
             Fault::MachineCheck { error, .. } => write!(f, "machine check at {ea}: {error}"),
+            Fault::SlbMultihit { .. } => write!(f, "machine check at {ea}: SLB multihit"),
+            Fault::Alignment { .. } => write!(f, "alignment interrupt at {ea}"),
+            Fault::HypervisorDataStorage { hdsisr, .. } => {
+                write!(
+                    f,
+                    "hypervisor data storage interrupt at {ea}, HDSISR {hdsisr:#x}"
+                )
+            }
+            Fault::HypervisorInstructionStorage { hsrr1, .. } => {
+                write!(
+                    f,
+                    "hypervisor instruction storage interrupt at {ea}, HSRR1 {hsrr1:#x}"
+                )
+            }
         }
     }
 }
@@ -76,11 +116,14 @@ impl Fault {
     #[inline]
     pub const fn vector(&self) -> u16 {
         match self {
-            Self::MachineCheck { .. } => 0x200,
+            Self::MachineCheck { .. } | Self::SlbMultihit { .. } => 0x200,
             Self::DataStorage { .. } => 0x300,
             Self::DataSegment { .. } => 0x380,
             Self::InstructionStorage { .. } => 0x400,
             Self::InstructionSegment { .. } => 0x480,
+            Self::Alignment { .. } => 0x600,
+            Self::HypervisorDataStorage { .. } => 0xE00,
+            Self::HypervisorInstructionStorage { .. } => 0xE20,
         }
     }
 
@@ -90,8 +133,13 @@ impl Fault {
         match *self {
             Self::DataSegment { dar }
             | Self::DataStorage { dar, .. }
+            | Self::SlbMultihit { dar }
+            | Self::Alignment { dar }
             | Self::MachineCheck { dar, .. } => dar,
-            Self::InstructionSegment { ea } | Self::InstructionStorage { ea, .. } => ea,
+            Self::HypervisorDataStorage { hdar, .. } => hdar,
+            Self::InstructionSegment { ea }
+            | Self::InstructionStorage { ea, .. }
+            | Self::HypervisorInstructionStorage { ea, .. } => ea,
         }
     }
 
@@ -107,9 +155,20 @@ impl Fault {
     }
 
     pub(crate) const fn denied(ea: Ea, access: Access, denied: Denied) -> Self {
-        match denied {
-            Denied::NoExecute => Self::storage(ea, access, CAUSE_NO_EXECUTE),
-            Denied::Protection => Self::storage(ea, access, CAUSE_PROTECTION),
+        Self::storage(ea, access, denied.cause())
+    }
+
+    /// The same storage interrupt, taken by the hypervisor.
+    pub(crate) const fn to_hypervisor(self) -> Self {
+        match self {
+            Self::DataStorage { dar, dsisr } => Self::HypervisorDataStorage {
+                hdar: dar,
+                hdsisr: dsisr,
+            },
+            Self::InstructionStorage { ea, srr1 } => {
+                Self::HypervisorInstructionStorage { ea, hsrr1: srr1 }
+            }
+            other => other,
         }
     }
 

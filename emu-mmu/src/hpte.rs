@@ -3,9 +3,14 @@
 //! Owns the ISA 2.x layout (Power ISA 2.07 Book III-S 5.7.7.1), which is what lies in memory up to
 //! POWER8. Refuses to interpret: searching is `pteg`, protection is `protect`.
 
+mod format;
+
 use core::fmt;
 
-use crate::addr::{PageSize, Ra, SegmentSize, Vpn};
+pub use format::HpteFormat;
+
+use crate::addr::{Ea, PageSize, Ra, SegmentSize, Vpn, Vsid};
+use crate::page_sizes::PageSizes;
 
 /// Doubleword 0: what the entry translates.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -85,6 +90,17 @@ impl HpteV {
             Self::LARGE
         };
         Self((v & Self::compare_mask(base)) | large)
+    }
+
+    /// The word that a search for an address of a segment wants (Power ISA 2.07 Book III-S 5.7.7.3),
+    /// without L. Unlike [`Self::new`] exact for VSIDs wider than any CPU implements.
+    #[inline]
+    pub const fn wanted(vsid: Vsid, ea: Ea, segment: SegmentSize, base: PageSize) -> Self {
+        let s = segment.shift();
+        let offset = ea.get() & ((1 << s) - 1);
+        let avpn = (vsid.get() << (s - 16)) | (offset >> 16);
+        let v = (segment.b_field() << 62) | (avpn & Self::AVPN_MASK);
+        Self(v & Self::compare_mask(base))
     }
 
     /// The bits a search for this base page size compares: B, and AVPN without the bits inside the
@@ -181,50 +197,16 @@ impl HpteV {
     }
 }
 
-/// One way to encode a page size in L and LP.
-struct SizeCode {
-    base: PageSize,
-    actual: PageSize,
-    /// LP bits that carry the code; the others are real page number bits.
-    mask: u64,
-    code: u64,
-}
-
-const fn size_code(base: PageSize, actual: PageSize, mask: u64, code: u64) -> SizeCode {
-    SizeCode {
-        base,
-        actual,
-        mask,
-        code,
-    }
-}
-
-/// Entries with L=1 that POWER7 and POWER8 know (Linux 6.1 arch/powerpc/kvm/book3s_hv_rm_mmu.c and
-/// asm/kvm_book3s_64.h, `kvmppc_hpte_page_shifts`).
-const SIZE_CODES: [SizeCode; 6] = [
-    size_code(PageSize::P4K, PageSize::P64K, 0x0f, 0x07),
-    size_code(PageSize::P4K, PageSize::P16M, 0xff, 0x38),
-    size_code(PageSize::P64K, PageSize::P64K, 0x0f, 0x01),
-    size_code(PageSize::P64K, PageSize::P16M, 0xff, 0x08),
-    size_code(PageSize::P16M, PageSize::P16M, 0xff, 0x00),
-    size_code(PageSize::P16G, PageSize::P16G, 0xff, 0x03),
-];
-
 /// An LP value that no entry of the table decodes.
 const LP_RESERVED: u64 = 0xff;
 
-/// The LP code for a page and the LP bits it takes; `None` for 4 KB pages (no LP) and for pairs
-/// that do not exist.
+/// The LP code for a page and the LP bits it takes, on the CPUs that have most sizes; `None` for 4 KB
+/// pages (no LP) and for pairs that do not exist.
 pub const fn lp_code(base: PageSize, actual: PageSize) -> Option<(u64, u64)> {
-    let mut i = 0;
-    while i < SIZE_CODES.len() {
-        let c = &SIZE_CODES[i];
-        if c.base as u8 == base as u8 && c.actual as u8 == actual as u8 {
-            return Some((c.mask, c.code));
-        }
-        i += 1;
+    match PageSizes::POWER7.code(base, actual) {
+        Some(c) => Some((c.mask, c.code)),
+        None => None,
     }
-    None
 }
 
 impl HpteR {
@@ -341,25 +323,10 @@ impl HpteR {
 impl Hpte {
     /// The actual page size under a segment's base page size, or `None` if this entry is not for
     /// that base size and a search must pass it by (Power ISA 2.07 Book III-S 5.7.7.1, "L" and
-    /// "LP").
+    /// "LP"), on the CPUs that have most sizes ([`PageSizes::POWER7`]).
     #[inline]
     pub const fn actual(self, base: PageSize) -> Option<PageSize> {
-        if !self.v.is_large() {
-            return match base {
-                PageSize::P4K => Some(PageSize::P4K),
-                _ => None,
-            };
-        }
-        let lp = self.r.lp() as u64;
-        let mut i = 0;
-        while i < SIZE_CODES.len() {
-            let c = &SIZE_CODES[i];
-            if c.base as u8 == base as u8 && lp & c.mask == c.code {
-                return Some(c.actual);
-            }
-            i += 1;
-        }
-        None
+        PageSizes::POWER7.actual(self, base)
     }
 }
 

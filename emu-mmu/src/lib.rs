@@ -11,7 +11,10 @@
 //! | [`hcall`] | a hypervisor's calls on a table that it owns |
 //! | [`invalidate`] | the operand of `tlbie` and `tlbiel` |
 //! | [`slb`], [`tlb`], [`erat`] | the lookaside structures of a CPU |
+//! | [`page_sizes`], [`registers`], [`choices`] | what a CPU has; AMR, LPCR; what is left undefined |
 //! | [`protect`], [`fault`], [`translate`] | key and pp; causes of faults; effective to real |
+//! | [`access`] | an instruction's access: alignment, page crossing, what it counts as |
+//! | `vectors` | recorded machine states, read and run (feature `vectors`) |
 //! | [`check`] | the invariant that no page has two entries, decoded on its own |
 //!
 //! Map a page and translate an address in it:
@@ -38,8 +41,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod access;
 pub mod addr;
 pub mod check;
+pub mod choices;
 pub mod erat;
 pub mod fault;
 pub mod hcall;
@@ -47,15 +52,21 @@ pub mod hpt;
 pub mod hpte;
 pub mod invalidate;
 pub mod memory;
+pub mod page_sizes;
 pub mod protect;
 pub mod pteg;
+pub mod registers;
 mod replace;
 pub mod slb;
 pub mod tlb;
 pub mod translate;
+#[cfg(feature = "vectors")]
+pub mod vectors;
 
+pub use access::{Accessed, Storage};
 pub use addr::{Ea, Esid, GroupIndex, HpteIndex, PageSize, Ra, SegmentSize, Vpn, Vsid};
 pub use check::{Duplicate, DuplicateChecker};
+pub use choices::{Choices, Deviations, LarxUncached, MustBeZero, SlbMultihit};
 pub use erat::{Erat, EratEntry};
 pub use fault::Fault;
 pub use hcall::{Hcall, HcallError, Hypervisor};
@@ -63,12 +74,16 @@ pub use hpt::{
     Barrier, CompareOrder, Direct, FlushEntry, Hpt, HptError, Step, TableAccess, tlbie_sequence,
     tlbiel_sequence,
 };
-pub use hpte::{Hpte, HpteR, HpteV};
+pub use hpte::{Hpte, HpteFormat, HpteR, HpteV};
 pub use invalidate::{TlbInvalidate, TlbieForm};
 pub use memory::{FileMap, GuestMemory, MemoryError};
-pub use protect::{Access, Denied, allowed};
+pub use page_sizes::{PageSizes, SizeCode};
+pub use protect::{Access, ClassKeys, Denied, allowed};
 pub use pteg::{Pteg, SlotMask};
+pub use registers::{Lpcr, Registers};
 pub use replace::{GeometryError, Replacement, TlbGeometry};
 pub use slb::{Slb, SlbEntry, SlbError};
 pub use tlb::{Tlb, TlbEntry};
-pub use translate::{AccessState, Mmu, MmuGeometry, Probe, Walk};
+pub use translate::{
+    AccessState, GuestRealMode, Mmu, MmuFeatures, MmuGeometry, Probe, Translation, Walk,
+};

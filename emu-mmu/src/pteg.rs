@@ -5,7 +5,7 @@
 //! go through `hpt`.
 
 use crate::addr::{PageSize, Ra};
-use crate::hpte::{Hpte, HpteR, HpteV};
+use crate::hpte::{Hpte, HpteFormat, HpteR, HpteV};
 use crate::memory::{GuestMemory, MemoryError};
 
 /// A copy of one group (Power ISA 2.07 Book III-S 5.7.7.2): 128 bytes, eight entries.
@@ -69,6 +69,21 @@ impl Pteg {
         })))
     }
 
+    /// The same group, its words read as entries of this layout.
+    #[inline]
+    pub const fn decoded(self, format: HpteFormat) -> Self {
+        if matches!(format, HpteFormat::Isa2) {
+            return self;
+        }
+        let mut group = self;
+        let mut i = 0;
+        while i < 8 {
+            group.0[i] = format.decode(self.0[i].v.0, self.0[i].r.0);
+            i += 1;
+        }
+        group
+    }
+
     /// The slots where `pred` holds.
     #[inline]
     fn mask(&self, pred: impl Fn(Hpte) -> bool) -> SlotMask {
@@ -96,11 +111,24 @@ impl Pteg {
     /// Book III-S 5.7.7.3).
     #[inline]
     pub fn search_mask(&self, v: HpteV, base: PageSize) -> SlotMask {
-        let compare = HpteV::compare_mask(base) | HpteV::SECONDARY | HpteV::VALID;
+        let compare = HpteV::compare_mask(base);
+        self.search_mask_of(v, compare, |hpte| hpte.actual(base).is_some())
+    }
+
+    /// As [`Self::search_mask`], with the compared bits of doubleword 0 (beside H and V) and the test
+    /// of L and LP given.
+    #[inline]
+    pub fn search_mask_of(
+        &self,
+        v: HpteV,
+        compare: u64,
+        is_size: impl Fn(Hpte) -> bool,
+    ) -> SlotMask {
+        let compare = compare | HpteV::SECONDARY | HpteV::VALID;
         let want = v.with_valid().0 & compare;
         let mut hits = self.mask(|e| e.v.0 & compare == want);
         for slot in hits {
-            if self.0[usize::from(slot)].actual(base).is_none() {
+            if !is_size(self.0[usize::from(slot)]) {
                 hits.0 &= !(1 << slot);
             }
         }

@@ -6,6 +6,7 @@
 use thiserror::Error;
 
 use crate::addr::{Ea, Esid, PageSize, SegmentSize, Vsid};
+use crate::choices::{Choices, MustBeZero, SlbMultihit};
 
 /// Why an SLB instruction was refused. The architecture leaves each of these undefined (Power ISA
 /// 2.07 Book III-S 5.9.3.1).
@@ -72,16 +73,17 @@ const RS_N: u64 = 0x200;
 const RS_C: u64 = 0x080;
 /// RS bits 0:51 without B.
 const RS_VSID: u64 = 0x3FFF_FFFF_FFFF_F000;
+/// RB bits 24:35: below the ESID of a 1 TB segment, must be 0.
+const RB_LOW_ESID_1T: u64 = 0x0000_00FF_F000_0000;
+/// RS bits 40:51: below the VSID of a 1 TB segment, must be 0.
+const RS_LOW_VSID_1T: u64 = 0x00FF_F000;
 /// RB carries a 12-bit index.
 const ENTRIES_MAX: usize = 4096;
 
-const fn llp(page: PageSize) -> u64 {
-    match page {
-        PageSize::P4K => 0x000,
-        PageSize::P64K => 0x110,
-        PageSize::P16M => 0x100,
-        PageSize::P16G => 0x120,
-    }
+/// L at bit 55 and LP at bits 58:59.
+const fn rs_llp(page: PageSize) -> u64 {
+    let llp = page.llp() as u64;
+    (llp >> 2) << 8 | (llp & 3) << 4
 }
 
 impl SlbEntry {
@@ -117,7 +119,7 @@ impl SlbEntry {
         if self.class {
             rs |= RS_C;
         }
-        rs | llp(self.page)
+        rs | rs_llp(self.page)
     }
 
     /// The RB word of `slbmte`: ESID, V and the index (its low 12 bits).
@@ -133,9 +135,7 @@ impl SlbEntry {
     pub fn from_words(rs: u64, rb: u64) -> Result<Self, SlbError> {
         let b = rs >> 62;
         let segment = SegmentSize::from_b_field(b).ok_or(SlbError::SegmentSize { b })?;
-        let code = rs & RS_LLP;
-        let page = PageSize::ALL.into_iter().find(|&p| llp(p) == code);
-        let bits = code >> 6 & 4 | code >> 4 & 3;
+        let llp = (rs & RS_LLP) >> 6 & 4 | (rs & RS_LLP) >> 4 & 3;
         Ok(Self {
             esid: Ea::new(rb).esid(segment),
             vsid: Vsid::new((rs & RS_VSID) >> (segment.shift() - 16)),
@@ -144,7 +144,7 @@ impl SlbEntry {
             kp: rs & RS_KP != 0,
             n: rs & RS_N != 0,
             class: rs & RS_C != 0,
-            page: page.ok_or(SlbError::PageSize { llp: bits })?,
+            page: PageSize::from_llp(llp as u8).ok_or(SlbError::PageSize { llp })?,
             valid: rb & RB_V != 0,
         })
     }
@@ -167,6 +167,8 @@ impl SlbEntry {
 #[derive(Clone, Debug)]
 pub struct Slb {
     entries: Vec<SlbEntry>,
+    /// RS and RB that made each entry: bits that must be 0 count for some [`Choices`].
+    operands: Vec<(u64, u64)>,
     /// The entry that hit last. Only looked at while no two entries overlap.
     hint: usize,
     overlap: bool,
@@ -177,6 +179,7 @@ impl Slb {
     pub fn new(entries: usize) -> Self {
         let entries = vec![SlbEntry::default(); entries.min(ENTRIES_MAX)];
         Self {
+            operands: vec![(0, 0); entries.len()],
             entries,
             hint: 0,
             overlap: false,
@@ -211,6 +214,7 @@ impl Slb {
         let entries = self.entries.len();
         let slot = self.entries.get_mut(index as usize);
         *slot.ok_or(SlbError::Index { index, entries })? = entry;
+        self.operands[index as usize] = (rs, rb);
         self.changed();
         Ok(())
     }
@@ -292,6 +296,53 @@ impl Slb {
         let index = self.entries.iter().position(|e| e.covers(ea))?;
         self.hint = index;
         Some((index, &self.entries[index]))
+    }
+}
+
+/// What one search of the SLB found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SlbSearch {
+    /// The entry, and the bits or-ed into what the table is searched for.
+    Hit(SlbEntry, u64),
+    /// No entry.
+    Miss,
+    /// Several entries, and they make a machine check.
+    Multihit,
+}
+
+impl Slb {
+    /// Searches under these choices.
+    #[inline]
+    pub(crate) fn search(&mut self, ea: Ea, choices: &Choices) -> SlbSearch {
+        if *choices == Choices::default() {
+            return match self.lookup(ea) {
+                Some((_, &entry)) => SlbSearch::Hit(entry, 0),
+                None => SlbSearch::Miss,
+            };
+        }
+        self.search_chosen(ea, choices)
+    }
+
+    fn search_chosen(&self, ea: Ea, choices: &Choices) -> SlbSearch {
+        let large = |i: usize| self.entries[i].segment == SegmentSize::S1T;
+        let low_esid = |i: usize| large(i) && self.operands[i].1 & RB_LOW_ESID_1T != 0;
+        let mut hits = (0..self.entries.len()).filter(|&i| {
+            let dead = choices.slb_1t_low_esid == MustBeZero::Compared && low_esid(i);
+            self.entries[i].covers(ea) && !dead
+        });
+        let Some(first) = hits.next() else {
+            return SlbSearch::Miss;
+        };
+        if choices.slb_multihit == SlbMultihit::MachineCheck && hits.next().is_some() {
+            return SlbSearch::Multihit;
+        }
+        let low_vsid = choices.slb_1t_low_vsid == MustBeZero::Compared && large(first);
+        let or = if low_vsid {
+            self.operands[first].0 & RS_LOW_VSID_1T
+        } else {
+            0
+        };
+        SlbSearch::Hit(self.entries[first], or)
     }
 }
 

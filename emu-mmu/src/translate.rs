@@ -2,13 +2,15 @@
 //! the R and C bits.
 //!
 //! Owns the order of all these (Power ISA 2.07 Book III-S 5.7). Refuses time: a [`Probe`] hears
-//! what happened and charges for it. Real mode with HV=0 is the simple form without RMOR and limit;
-//! class keys are not applied.
+//! what happened and charges for it, and interrupts: a [`Fault`] says what is to be delivered.
 
+mod features;
+mod real;
 mod state;
 mod table;
 
 use crate::addr::{Ea, PageSize, Ra, SegmentSize, Vpn};
+use crate::choices::{Choices, Deviations};
 use crate::erat::{Erat, EratEntry};
 use crate::fault::Fault;
 use crate::hpt::Hpt;
@@ -16,12 +18,15 @@ use crate::hpte::HpteR;
 use crate::invalidate::TlbInvalidate;
 use crate::memory::GuestMemory;
 use crate::protect::{Access, Denied, check};
+use crate::registers::{Lpcr, Registers};
 use crate::replace::GeometryError;
-use crate::slb::{Slb, SlbEntry, SlbError};
+use crate::slb::{Slb, SlbEntry, SlbError, SlbSearch};
 use crate::tlb::{Tlb, TlbEntry};
 
+pub use features::{GuestRealMode, MmuFeatures};
+use real::Real;
 pub use state::{AccessState, MmuGeometry, Probe, Walk};
-use table::{search, set_rc};
+use table::{Rules, search, set_rc};
 
 /// The MMU of one CPU (hardware thread).
 #[derive(Clone, Debug)]
@@ -34,7 +39,26 @@ pub struct Mmu {
     pub ierat: Erat,
     /// TLB.
     pub tlb: Tlb,
+    /// The registers that translation reads. What a change makes stale is software's to flush.
+    pub registers: Registers,
+    /// What is done where the architecture leaves it undefined.
+    pub choices: Choices,
+    /// Where the architecture is not followed.
+    pub deviations: Deviations,
+    features: MmuFeatures,
 }
+
+/// Where an access goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Translation {
+    /// The real address.
+    pub ra: Ra,
+    /// W, I, M and G as four bits; M alone in real mode.
+    pub wimg: u8,
+}
+
+/// W, I, M, G of real mode and of storage that nothing says otherwise of.
+const WIMG_MEMORY: u8 = 0b0010;
 
 /// One access on its way through the slow path.
 #[derive(Clone, Copy)]
@@ -42,6 +66,7 @@ struct Request {
     ea: Ea,
     access: Access,
     pr: bool,
+    hv: bool,
 }
 
 /// Where the page of a request was found.
@@ -51,12 +76,35 @@ struct Found {
     actual: PageSize,
 }
 
+impl Found {
+    /// Where an address of the page goes.
+    fn at(&self, ea: Ea) -> Translation {
+        let page = self.r.ra(self.actual).get();
+        Translation {
+            ra: Ra::new(page | ea.get() & (self.actual.bytes() - 1)),
+            wimg: self.r.wimg(),
+        }
+    }
+}
+
 impl Mmu {
-    /// An MMU with everything invalid.
+    /// An MMU with everything invalid, all registers 0, and what most CPUs have
+    /// ([`MmuFeatures::POWER8`]).
     ///
     /// # Errors
     /// [`GeometryError`] for a shape that cannot be built.
     pub fn new(geometry: &MmuGeometry) -> Result<Self, GeometryError> {
+        Self::with_features(geometry, MmuFeatures::POWER8)
+    }
+
+    /// As [`Self::new`], with what a certain CPU has.
+    ///
+    /// # Errors
+    /// [`GeometryError`] for a shape that cannot be built.
+    pub fn with_features(
+        geometry: &MmuGeometry,
+        features: MmuFeatures,
+    ) -> Result<Self, GeometryError> {
         let g = geometry;
         if g.slb_entries == 0 || g.slb_entries > 4096 {
             return Err(GeometryError::Slb {
@@ -68,7 +116,16 @@ impl Mmu {
             erat: Erat::new(g.erat, g.erat_replacement)?,
             ierat: Erat::new(g.ierat, g.erat_replacement)?,
             tlb: Tlb::new(g.tlb, g.tlb_replacement)?,
+            registers: Registers::default(),
+            choices: Choices::default(),
+            deviations: Deviations::default(),
+            features,
         })
+    }
+
+    /// What the CPU has.
+    pub const fn features(&self) -> &MmuFeatures {
+        &self.features
     }
 
     /// Translates one access: the real address, or the fault. The access must not cross a 4 KB
@@ -86,87 +143,106 @@ impl Mmu {
         state: AccessState,
         probe: &mut P,
     ) -> Result<Ra, Fault> {
-        let ea = if state.sf {
-            ea
-        } else {
-            Ea::new(ea.get() & 0xffff_ffff)
-        };
         let fetch = matches!(access, Access::Fetch);
-        if !(if fetch { state.ir } else { state.dr }) {
+        let ea = state.cut(ea);
+        let relocated = if fetch { state.ir } else { state.dr };
+        if !relocated && state.hv && self.registers.hrmor == 0 {
             return Ok(Ra::new(ea.get() & (u64::MAX >> 4)));
         }
-        let erat = if fetch {
-            &mut self.ierat
-        } else {
-            &mut self.erat
-        };
-        let slot = erat.find(ea);
-        if let Some(slot) = slot
-            && let Some((vpn, page)) = erat.permitted(slot, state.pr, access)
-        {
-            probe.walk(&Walk {
-                vpn: Some(vpn),
-                erat_hit: true,
-                ..Walk::new(ea)
-            });
-            return Ok(Ra::new(page.get() | ea.get() & 0xfff));
+        if relocated && self.registers.keys.allow_all() {
+            let erat = self.erat_of(access);
+            if let Some(slot) = erat.find(ea)
+                && let Some((vpn, page)) = erat.permitted(slot, state.pr, access)
+            {
+                probe.walk(&Walk {
+                    vpn: Some(vpn),
+                    erat_hit: true,
+                    ..Walk::new(ea)
+                });
+                return Ok(Ra::new(page.get() | ea.get() & 0xfff));
+            }
         }
+        self.translate_with_attributes(memory, hpt, ea, access, state, probe)
+            .map(|t| t.ra)
+    }
+
+    /// As [`Self::translate`], and tells the storage attributes too.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    #[inline(never)]
+    pub fn translate_with_attributes<P: Probe>(
+        &mut self,
+        memory: &GuestMemory,
+        hpt: &Hpt,
+        ea: Ea,
+        access: Access,
+        state: AccessState,
+        probe: &mut P,
+    ) -> Result<Translation, Fault> {
+        let ea = state.cut(ea);
         let request = Request {
             ea,
             access,
             pr: state.pr,
+            hv: state.hv,
+        };
+        let relocated = match access {
+            Access::Fetch => state.ir,
+            Access::Load | Access::Store => state.dr,
         };
         let mut walk = Walk::new(ea);
-        let result = self.translate_slow(memory, hpt, request, slot, &mut walk);
+        let result = if relocated {
+            let result = self.translate_slow(memory, hpt, request, &mut walk);
+            let to_hypervisor = !state.hv && self.registers.lpcr.0 & Lpcr::VPM1 != 0;
+            if to_hypervisor {
+                result.map_err(Fault::to_hypervisor)
+            } else {
+                result
+            }
+        } else {
+            match self.real(ea, access, state)? {
+                Real::Address(ra) => {
+                    let wimg = WIMG_MEMORY;
+                    return Ok(Translation { ra, wimg });
+                }
+                Real::Vrma(segment) => self
+                    .through_segment(memory, hpt, request, &segment, 0, &mut walk)
+                    .map(|found| found.at(ea))
+                    .map_err(Fault::to_hypervisor),
+            }
+        };
         probe.walk(&walk);
         result
     }
 
-    /// Everything but the plain ERAT hit; `slot` is where the ERAT has the page, if it has.
-    #[inline(never)]
+    /// Relocated: the ERAT, then the segment and what it leads to.
     fn translate_slow(
         &mut self,
         memory: &GuestMemory,
         hpt: &Hpt,
         q: Request,
-        slot: Option<usize>,
         walk: &mut Walk,
-    ) -> Result<Ra, Fault> {
-        let erat = if q.access == Access::Fetch {
-            &mut self.ierat
-        } else {
-            &mut self.erat
-        };
-        if let Some(slot) = slot {
-            let e = erat.entry(slot);
-            walk.vpn = Some(e.vpn);
-            let key = if q.pr { e.kp } else { e.ks };
-            if let Err(denied) = check(e.r, key, e.n, q.access) {
-                walk.erat_hit = true;
-                return Err(Fault::denied(q.ea, q.access, denied));
-            }
-            // A store that finds C=0 goes back to the table.
-            erat.clear(slot);
+    ) -> Result<Translation, Fault> {
+        if let Some(result) = self.found_in_erat(q, walk) {
+            return result;
         }
-        let Some((_, &segment)) = self.slb.lookup(q.ea) else {
-            return Err(Fault::no_segment(q.ea, q.access));
+        let (mut segment, or) = match self.slb.search(q.ea, &self.choices) {
+            SlbSearch::Hit(segment, or) => (segment, or),
+            SlbSearch::Miss => return Err(Fault::no_segment(q.ea, q.access)),
+            SlbSearch::Multihit => return Err(Fault::SlbMultihit { dar: q.ea }),
         };
         walk.slb_hit = true;
-        let vpn = Vpn::from_ea(segment.vsid, q.ea, segment.segment);
-        walk.vpn = Some(vpn);
-        if q.access == Access::Fetch && segment.n {
-            return Err(Fault::denied(q.ea, q.access, Denied::NoExecute));
+        let isl = self.registers.lpcr.0 & Lpcr::ISL != 0;
+        if isl && (!q.hv || self.deviations.isl_in_hypervisor_state) {
+            segment.page = PageSize::P4K;
         }
-        let found = match self.found_in_tlb(q, &segment, vpn, walk)? {
-            Some(found) => found,
-            None => self.found_in_table(memory, hpt, q, &segment, walk)?,
-        };
-        let page = found.r.ra(found.actual).get();
-        let ra = Ra::new(page | q.ea.get() & (found.actual.bytes() - 1));
+        let found = self.through_segment(memory, hpt, q, &segment, or, walk)?;
+        let translation = found.at(q.ea);
         let entry = EratEntry {
             ea: q.ea,
-            ra,
-            vpn,
+            ra: translation.ra,
+            vpn: Vpn::from_ea(segment.vsid, q.ea, segment.segment),
             segment: segment.segment,
             base: segment.page,
             actual: found.actual,
@@ -176,13 +252,61 @@ impl Mmu {
             n: segment.n,
             r: found.r,
         };
-        let erat = if q.access == Access::Fetch {
-            &mut self.ierat
-        } else {
-            &mut self.erat
-        };
-        erat.insert(entry);
-        Ok(ra)
+        self.erat_of(q.access).insert(entry);
+        Ok(translation)
+    }
+
+    #[inline(always)]
+    fn erat_of(&mut self, access: Access) -> &mut Erat {
+        match access {
+            Access::Fetch => &mut self.ierat,
+            Access::Load | Access::Store => &mut self.erat,
+        }
+    }
+
+    /// The answer of the ERAT; `None` if it lacks the page, or a store finds C=0 there and goes back
+    /// to the table.
+    fn found_in_erat(&mut self, q: Request, walk: &mut Walk) -> Option<Result<Translation, Fault>> {
+        let keys = self.registers.keys;
+        let erat = self.erat_of(q.access);
+        let slot = erat.find(q.ea)?;
+        let e = *erat.entry(slot);
+        walk.vpn = Some(e.vpn);
+        let key = if q.pr { e.kp } else { e.ks };
+        if let Err(denied) = check(e.r, key, e.n, q.access, &keys) {
+            walk.erat_hit = true;
+            return Some(Err(Fault::denied(q.ea, q.access, denied)));
+        }
+        if q.access == Access::Store && !e.r.c() {
+            erat.clear(slot);
+            return None;
+        }
+        walk.erat_hit = true;
+        erat.touch(slot);
+        let ra = Ra::new(e.ra.get() | q.ea.get() & 0xfff);
+        let wimg = e.r.wimg();
+        Some(Ok(Translation { ra, wimg }))
+    }
+
+    /// What a segment leads to: the TLB, then the table.
+    fn through_segment(
+        &mut self,
+        memory: &GuestMemory,
+        hpt: &Hpt,
+        q: Request,
+        segment: &SlbEntry,
+        or: u64,
+        walk: &mut Walk,
+    ) -> Result<Found, Fault> {
+        let vpn = Vpn::from_ea(segment.vsid, q.ea, segment.segment);
+        walk.vpn = Some(vpn);
+        if q.access == Access::Fetch && segment.n {
+            return Err(Fault::denied(q.ea, q.access, Denied::NO_EXECUTE));
+        }
+        match self.found_in_tlb(q, segment, vpn, walk)? {
+            Some(found) => Ok(found),
+            None => self.found_in_table(memory, hpt, q, segment, or, walk),
+        }
     }
 
     /// The page from the TLB; `None` if the table must be read.
@@ -199,7 +323,7 @@ impl Mmu {
             .filter(|e| e.base == segment.page);
         let Some(e) = hit else { return Ok(None) };
         let key = if q.pr { segment.kp } else { segment.ks };
-        check(e.r, key, segment.n, q.access).map_err(|d| {
+        check(e.r, key, segment.n, q.access, &self.registers.keys).map_err(|d| {
             walk.tlb_hit = true;
             Fault::denied(q.ea, q.access, d)
         })?;
@@ -220,17 +344,24 @@ impl Mmu {
         hpt: &Hpt,
         q: Request,
         segment: &SlbEntry,
+        or: u64,
         walk: &mut Walk,
     ) -> Result<Found, Fault> {
         let machine_check = |error| Fault::MachineCheck { dar: q.ea, error };
         let vpn = Vpn::from_ea(segment.vsid, q.ea, segment.segment);
-        let found = search(memory, hpt, vpn, segment, walk).map_err(machine_check)?;
+        let rules = Rules {
+            sizes: self.features.page_sizes,
+            avpn_low_bits: self.choices.avpn_low_bits,
+            rpn_low_bits: self.choices.rpn_low_bits,
+            or,
+        };
+        let found = search(memory, hpt, q.ea, segment, &rules, walk).map_err(machine_check)?;
         let Some((hpte_ra, hpte, actual)) = found else {
             self.forget(vpn, segment);
             return Err(Fault::no_page(q.ea, q.access));
         };
         let key = if q.pr { segment.kp } else { segment.ks };
-        check(hpte.r, key, segment.n, q.access)
+        check(hpte.r, key, segment.n, q.access, &self.registers.keys)
             .map_err(|denied| Fault::denied(q.ea, q.access, denied))?;
         let r = set_rc(memory, hpte_ra, hpte.r, q.access, walk).map_err(machine_check)?;
         let (segment, base) = (segment.segment, segment.page);
@@ -278,8 +409,17 @@ impl Mmu {
     /// does.
     ///
     /// # Errors
-    /// [`SlbError`].
+    /// [`SlbError`], also for a segment or page size that this CPU lacks.
     pub fn slbmte(&mut self, rs: u64, rb: u64) -> Result<(), SlbError> {
+        let entry = SlbEntry::from_words(rs, rb)?;
+        if !self.features.has_segment(entry.segment) {
+            let b = entry.segment.b_field();
+            return Err(SlbError::SegmentSize { b });
+        }
+        if !self.features.page_sizes.has_base(entry.page) {
+            let llp = u64::from(entry.page.llp());
+            return Err(SlbError::PageSize { llp });
+        }
         self.slb.slbmte(rs, rb)
     }
 

@@ -3,7 +3,7 @@
 
 use super::{Barrier, CompareOrder, Hpt, TableAccess};
 use crate::addr::{GroupIndex, HpteIndex, PageSize, SegmentSize, Vpn};
-use crate::hpte::{HpteR, HpteV};
+use crate::hpte::{Hpte, HpteFormat, HpteR, HpteV};
 
 impl Hpt {
     /// Puts an entry into the lowest free slot of a group and returns the slot, or `None` if the
@@ -34,9 +34,10 @@ impl Hpt {
             }
             let v = v.with_valid().without_lock();
             let v = if secondary { v.with_secondary() } else { v };
-            a.store(ra + 8, r.0, "native_hpte_insert: store R")?;
+            let (dw0, dw1) = self.format.encode(Hpte { v, r });
+            a.store(ra + 8, dw1, "native_hpte_insert: store R")?;
             a.barrier(Barrier::Eieio, "native_hpte_insert: R before V")?;
-            a.store(ra, v.0, "native_hpte_insert: store V")?;
+            a.store(ra, dw0, "native_hpte_insert: store V")?;
             a.barrier(Barrier::Ptesync, "native_hpte_insert: ptesync")?;
             return Ok(Some(slot));
         }
@@ -60,7 +61,8 @@ impl Hpt {
         for (group, secondary) in [(self.primary(hash), false), (self.secondary(hash), true)] {
             for slot in 0..8 {
                 let index = group.slot(slot);
-                let v = HpteV(a.load(self.hpte_ra(index), "native_hpte_find: load V")?);
+                let v = a.load(self.hpte_ra(index), "native_hpte_find: load V")?;
+                let v = self.comparable(a, index, v)?;
                 if v.matches(want) && v.is_secondary() == secondary {
                     return Ok(Some(index));
                 }
@@ -97,6 +99,21 @@ impl Hpt {
         Ok(None)
     }
 
+    /// Doubleword 0 in the layout that `want` words have: in ISA 3.0 B comes from doubleword 1.
+    #[inline]
+    fn comparable<A: TableAccess>(
+        &self,
+        a: &mut A,
+        index: HpteIndex,
+        dw0: u64,
+    ) -> Result<HpteV, A::Error> {
+        let dw1 = match self.format {
+            HpteFormat::Isa2 => 0,
+            HpteFormat::Isa3 => a.load(self.hpte_ra(index) + 8, "hpte_get_old_v: load R")?,
+        };
+        Ok(self.format.decode(dw0, dw1).v)
+    }
+
     /// Locks the entry if it is valid and matches; `None` leaves it unlocked.
     fn lock_matching<A: TableAccess>(
         &self,
@@ -106,15 +123,16 @@ impl Hpt {
         compare: CompareOrder,
     ) -> Result<Option<HpteV>, A::Error> {
         if compare == CompareOrder::BeforeLock {
-            let v = HpteV(a.load(
+            let v = a.load(
                 self.hpte_ra(index),
                 "native_lock_hpte: compare before the lock",
-            )?);
-            if !v.matches(want) {
+            )?;
+            if !self.comparable(a, index, v)?.matches(want) {
                 return Ok(None);
             }
         }
         let v = self.lock_slot(a, index)?;
+        let v = self.comparable(a, index, v.0)?;
         if v.matches(want) {
             return Ok(Some(v));
         }

@@ -10,8 +10,8 @@ mod range;
 
 use thiserror::Error;
 
-use crate::addr::{GroupIndex, HpteIndex, Ra};
-use crate::hpte::{Hpte, HpteR, HpteV};
+use crate::addr::{GroupIndex, HpteIndex, PageSize, Ra};
+use crate::hpte::{Hpte, HpteFormat};
 use crate::invalidate::TlbInvalidate;
 use crate::memory::{GuestMemory, MemoryError};
 
@@ -111,13 +111,23 @@ pub enum HptError {
         /// The table's size in bytes.
         size_bytes: u64,
     },
+    /// HR is set: the entry is for radix translation.
+    #[error("partition table entry {dw0:#x} is for radix translation (HR = 1)")]
+    Radix {
+        /// Doubleword 0.
+        dw0: u64,
+    },
 }
+
+/// HTABORG in SDR1 and in a partition table entry.
+const HTABORG: u64 = 0x0FFF_FFFF_FFFC_0000;
 
 /// A hashed page table: its place and size, as SDR1 gives them (Power ISA 2.07 Book III-S 5.7.7.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Hpt {
     base: Ra,
     groups_log2: u8,
+    format: HpteFormat,
 }
 
 impl Hpt {
@@ -133,7 +143,55 @@ impl Hpt {
         if base.get() & (size_bytes - 1) != 0 || base.get() >> 60 != 0 {
             return Err(HptError::Base { base, size_bytes });
         }
-        Ok(Self { base, groups_log2 })
+        Ok(Self {
+            base,
+            groups_log2,
+            format: HpteFormat::Isa2,
+        })
+    }
+
+    /// The table that SDR1 names. Low HTABORG bits that must be 0 are added to the address of a
+    /// group, as QEMU 7.2 does; the architecture leaves it undefined.
+    ///
+    /// # Errors
+    /// [`HptError::Size`] for HTABSIZE above 28.
+    pub const fn from_sdr1(sdr1: u64) -> Result<Self, HptError> {
+        let groups_log2 = 11 + (sdr1 & 0x1f) as u8;
+        if groups_log2 > 39 {
+            return Err(HptError::Size { groups_log2 });
+        }
+        Ok(Self {
+            base: Ra::new(sdr1 & HTABORG),
+            groups_log2,
+            format: HpteFormat::Isa2,
+        })
+    }
+
+    /// The table that doubleword 0 of an ISA 3.0 partition table entry names, and the page size of
+    /// the VRMA there (Power ISA 3.0 Book III 5.7.6.1).
+    ///
+    /// # Errors
+    /// [`HptError::Size`] as [`Self::from_sdr1`]; [`HptError::Radix`] if HR is set.
+    pub const fn from_partition_entry(dw0: u64) -> Result<(Self, Option<PageSize>), HptError> {
+        if dw0 >> 63 != 0 {
+            return Err(HptError::Radix { dw0 });
+        }
+        let table = match Self::from_sdr1(dw0 & (HTABORG | 0x1f)) {
+            Ok(table) => table.with_format(HpteFormat::Isa3),
+            Err(error) => return Err(error),
+        };
+        Ok((table, PageSize::from_llp((dw0 >> 5 & 7) as u8)))
+    }
+
+    /// The same table with entries in another layout.
+    pub const fn with_format(self, format: HpteFormat) -> Self {
+        Self { format, ..self }
+    }
+
+    /// How its entries lie in memory.
+    #[inline]
+    pub const fn format(&self) -> HpteFormat {
+        self.format
     }
 
     /// First byte.
@@ -181,13 +239,13 @@ impl Hpt {
     /// First byte of an entry. An index past the table wraps into it.
     #[inline]
     pub const fn hpte_ra(&self, index: HpteIndex) -> Ra {
-        Ra::new(self.base.get() | ((index.0 << 4) & (self.size_bytes() - 1)))
+        Ra::new(self.base.get() + ((index.0 << 4) & (self.size_bytes() - 1)))
     }
 
     /// First byte of a group. A number past the table wraps into it.
     #[inline]
     pub const fn group_ra(&self, group: GroupIndex) -> Ra {
-        Ra::new(self.base.get() | ((group.0 << 7) & (self.size_bytes() - 1)))
+        Ra::new(self.base.get() + ((group.0 << 7) & (self.size_bytes() - 1)))
     }
 
     /// Whether a real address lies in the table.
@@ -220,9 +278,10 @@ impl Hpt {
         let table = *self;
         (0..self.groups() * 8).map(move |i| {
             let ra = table.hpte_ra(HpteIndex(i));
-            let v = HpteV(memory.load_u64(ra)?);
-            let r = HpteR(memory.load_u64(ra + 8)?);
-            Ok((HpteIndex(i), Hpte { v, r }))
+            let hpte = table
+                .format
+                .decode(memory.load_u64(ra)?, memory.load_u64(ra + 8)?);
+            Ok((HpteIndex(i), hpte))
         })
     }
 

@@ -3,6 +3,7 @@
 use super::tests::{table, word};
 use super::*;
 use crate::addr::{PageSize, SegmentSize, Vpn};
+use crate::hpte::{HpteR, HpteV};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

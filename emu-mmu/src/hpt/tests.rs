@@ -1,5 +1,6 @@
 use super::*;
 use crate::addr::{PageSize, SegmentSize, Vpn};
+use crate::hpte::{HpteR, HpteV};
 
 const P4K: PageSize = PageSize::P4K;
 const S256M: SegmentSize = SegmentSize::S256M;

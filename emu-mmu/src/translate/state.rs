@@ -38,6 +38,16 @@ impl AccessState {
         }
     }
 
+    /// An address as this state sees it: cut to 32 bits if SF=0.
+    #[inline]
+    pub const fn cut(&self, ea: Ea) -> Ea {
+        if self.sf {
+            ea
+        } else {
+            Ea::new(ea.get() & 0xffff_ffff)
+        }
+    }
+
     /// A bare-metal kernel in real mode.
     pub const fn real() -> Self {
         Self {
@@ -48,7 +58,8 @@ impl AccessState {
     }
 }
 
-/// What one translation did. Made for every access with relocation on, not in real mode.
+/// What one translation did. Made for every access with relocation on, and for a guest's through the
+/// VRMA; not for plain real mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Walk {
     /// The effective address, cut to 32 bits if SF=0.
@@ -126,6 +137,15 @@ impl MmuGeometry {
         tlb: TlbGeometry { sets: 256, ways: 4 },
         erat_replacement: Replacement::Lru,
         tlb_replacement: Replacement::Lru,
+    };
+
+    /// POWER9: SLB 32 (QEMU 7.2), TLB 256 sets (Linux 6.1 `POWER9_TLB_SETS_HASH`) of 4 ways, one level
+    /// of ERAT (Linux 6.1 tools/perf power9), 64 entries each (recalled from the POWER9 Processor
+    /// User's Manual); the policies are estimates.
+    pub const POWER9: Self = Self {
+        erat: TlbGeometry { sets: 1, ways: 64 },
+        tlb: TlbGeometry { sets: 256, ways: 4 },
+        ..Self::POWER8
     };
 
     /// POWER8: SLB 32 (QEMU 7.2), TLB 512 sets (Linux 6.1 `POWER8_TLB_SETS`) of 4 ways, instruction

@@ -2,37 +2,73 @@
 //! caller judges in between.
 
 use super::Walk;
-use crate::addr::{PageSize, Ra, Vpn};
+use crate::addr::{self, Ea, PageSize, Ra};
+use crate::choices::MustBeZero;
 use crate::hpt::Hpt;
 use crate::hpte::{Hpte, HpteR, HpteV};
 use crate::memory::{GuestMemory, MemoryError};
+use crate::page_sizes::PageSizes;
 use crate::protect::Access;
 use crate::pteg::Pteg;
 use crate::slb::SlbEntry;
 
-/// Searches both groups for the entry of a page (Power ISA 2.07 Book III-S 5.7.7.3). Several
+/// How a CPU searches.
+#[derive(Clone, Copy)]
+pub(super) struct Rules {
+    pub sizes: PageSizes,
+    pub avpn_low_bits: MustBeZero,
+    pub rpn_low_bits: MustBeZero,
+    /// Bits or-ed into the word compared with doubleword 0.
+    pub or: u64,
+}
+
+impl Rules {
+    /// The actual page of an entry, if the entry is for a segment of this base page.
+    #[inline]
+    fn actual(&self, hpte: Hpte, base: PageSize) -> Option<PageSize> {
+        let actual = self.sizes.actual(hpte, base)?;
+        if self.rpn_low_bits == MustBeZero::Compared && hpte.v.is_large() {
+            let code = self.sizes.code(base, actual)?.code;
+            let inside = HpteR::RPN_MASK & (actual.bytes() - 1);
+            if hpte.r.0 & inside != code << 12 {
+                return None;
+            }
+        }
+        Some(actual)
+    }
+}
+
+/// Searches both groups for the entry of an address (Power ISA 2.07 Book III-S 5.7.7.3). Several
 /// matches: the lowest slot of the primary group wins; the architecture leaves it undefined.
 pub(super) fn search(
     memory: &GuestMemory,
     hpt: &Hpt,
-    vpn: Vpn,
+    ea: Ea,
     segment: &SlbEntry,
+    rules: &Rules,
     walk: &mut Walk,
 ) -> Result<Option<(Ra, Hpte, PageSize)>, MemoryError> {
-    let want = HpteV::new(vpn, segment.segment, segment.page);
-    let hash = vpn.hash(segment.segment, segment.page);
+    let (s, base) = (segment.segment, segment.page);
+    let want = HpteV(HpteV::wanted(segment.vsid, ea, s, base).0 | rules.or);
+    let compare = match rules.avpn_low_bits {
+        MustBeZero::Ignored => HpteV::compare_mask(base),
+        MustBeZero::Compared => HpteV::COMPARE_MASK,
+    };
+    let offset = ea.get() & ((1 << s.shift()) - 1);
+    let hash = addr::hash(segment.vsid, offset, s, base);
     let groups = [
         (hpt.primary(hash), want),
         (hpt.secondary(hash), want.with_secondary()),
     ];
     for (group, want) in groups {
-        let pteg = Pteg::load(memory, hpt.group_ra(group))?;
+        let pteg = Pteg::load(memory, hpt.group_ra(group))?.decoded(hpt.format());
         walk.groups_read += 1;
-        if let Some(slot) = pteg.search_mask(want, segment.page).first() {
+        let hits = pteg.search_mask_of(want, compare, |e| rules.actual(e, base).is_some());
+        if let Some(slot) = hits.first() {
             walk.entries_compared += slot + 1;
             let hpte = pteg.0[usize::from(slot)];
             let ra = hpt.hpte_ra(group.slot(slot));
-            return Ok(hpte.actual(segment.page).map(|actual| (ra, hpte, actual)));
+            return Ok(rules.actual(hpte, base).map(|actual| (ra, hpte, actual)));
         }
         walk.entries_compared += 8;
     }

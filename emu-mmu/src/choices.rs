@@ -1,0 +1,80 @@
+//! What an MMU does where the architecture leaves it undefined.
+//!
+//! Owns the choices, each with its own name. Refuses everything the architecture defines.
+
+/// What several SLB entries for one address do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SlbMultihit {
+    /// The lowest index translates.
+    #[default]
+    First,
+    /// A machine check, as POWER7 to POWER9 report it (Linux 6.1 kernel/mce_power.c).
+    MachineCheck,
+}
+
+/// What is done about bits that software must keep 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum MustBeZero {
+    /// They are not looked at.
+    #[default]
+    Ignored,
+    /// They count: the entry matches only if they are 0.
+    Compared,
+}
+
+/// What `larx` and `stcx.` do to storage that is Write Through Required or Caching Inhibited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LarxUncached {
+    /// A data storage interrupt with DSISR 0x04000000.
+    #[default]
+    DataStorage,
+    /// They are performed.
+    Performed,
+}
+
+/// The choices. The default is what hardware most plausibly does: it ignores what it need not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Choices {
+    /// Several SLB entries match.
+    pub slb_multihit: SlbMultihit,
+    /// AVPN bits inside the base page.
+    pub avpn_low_bits: MustBeZero,
+    /// Real page number bits between LP and the actual page.
+    pub rpn_low_bits: MustBeZero,
+    /// ESID bits 24:35 of a 1 TB SLB entry.
+    pub slb_1t_low_esid: MustBeZero,
+    /// The low 12 bits of the VSID field of a 1 TB SLB entry; compared means or-ed into what the
+    /// search compares with AVPN.
+    pub slb_1t_low_vsid: MustBeZero,
+    /// `larx` and `stcx.` to W or I storage.
+    pub larx_uncached: LarxUncached,
+}
+
+impl Choices {
+    /// As QEMU 7.2 chooses (target/ppc/mmu-hash64.c).
+    pub const QEMU: Self = Self {
+        slb_multihit: SlbMultihit::First,
+        avpn_low_bits: MustBeZero::Compared,
+        rpn_low_bits: MustBeZero::Compared,
+        slb_1t_low_esid: MustBeZero::Compared,
+        slb_1t_low_vsid: MustBeZero::Compared,
+        larx_uncached: LarxUncached::Performed,
+    };
+}
+
+/// Where QEMU 7.2 is known not to do what the architecture says. All off but to reproduce it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Deviations {
+    /// LPCR ISL counts in hypervisor state too.
+    pub isl_in_hypervisor_state: bool,
+    /// `dcbz` to W or I storage is performed.
+    pub dcbz_uncached: bool,
+}
+
+impl Deviations {
+    /// As QEMU 7.2.
+    pub const QEMU: Self = Self {
+        isl_in_hypervisor_state: true,
+        dcbz_uncached: true,
+    };
+}
