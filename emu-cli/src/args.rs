@@ -5,10 +5,12 @@
 mod machine;
 mod scenario;
 mod trace;
+mod vectors;
 
 pub use machine::MachineArgs;
 pub use scenario::ScenarioVerb;
 pub use trace::{GenArgs, TraceVerb};
+pub use vectors::{Undefined, VectorsArgs};
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -25,7 +27,7 @@ Examples:
   emu scenario show vmalloc-pairs                 the file of a scenario, to start one of your own
   emu trace recipe                                how to make a capture
 
-Exit status: 0, 1 if `run` found a broken invariant, 2 for any error.";
+Exit status: 0; 1 if `run` found a broken invariant or `vectors` one that failed; 2 for any error.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -53,6 +55,8 @@ pub enum Verb {
     /// Captures of real kernels, and made-up ones
     #[command(subcommand)]
     Trace(TraceVerb),
+    /// Hold the MMU against recorded machine states
+    Vectors(VectorsArgs),
 }
 
 /// `emu run`.

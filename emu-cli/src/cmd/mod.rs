@@ -7,6 +7,7 @@ mod policy;
 mod run;
 mod scenario;
 mod trace;
+mod vectors;
 
 use crate::args::{CommandLine, Verb};
 use crate::output::{Delivered, Place, deliver};
@@ -14,7 +15,7 @@ use anyhow::Result;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Exit code of a run that found a broken invariant.
+/// Exit code of a run that found what was looked for: a broken invariant, a vector that failed.
 pub const EXIT_VIOLATION: u8 = 1;
 /// Exit code of everything that could not be done.
 pub const EXIT_ERROR: u8 = 2;
@@ -27,6 +28,7 @@ pub fn dispatch(line: CommandLine) -> ExitCode {
         Verb::Policy(verb) => policy::policy(&verb),
         Verb::Scenario(verb) => scenario::scenario(&verb),
         Verb::Trace(verb) => trace::trace(&verb),
+        Verb::Vectors(args) => vectors::vectors(&args),
     };
     done.map(ExitCode::from).unwrap_or_else(|error| {
         // Nobody is left to tell if standard error is closed.

@@ -7,6 +7,7 @@ pub mod comparison;
 pub mod json;
 pub mod layout;
 pub mod text;
+pub mod vectors;
 pub mod verdict;
 
 #[cfg(test)]

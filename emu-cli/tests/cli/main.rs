@@ -6,6 +6,7 @@ mod refusals;
 mod reports;
 mod scenarios;
 mod traces;
+mod vectors;
 
 use assert_cmd::Command;
 use assert_cmd::cargo::cargo_bin_cmd;

@@ -35,6 +35,17 @@ pub enum RecordedCpu {
     Power9,
 }
 
+impl std::fmt::Display for RecordedCpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ppc970 => "970",
+            Self::Power5Plus => "power5+",
+            Self::Power8 => "power8",
+            Self::Power9 => "power9",
+        })
+    }
+}
+
 /// The operands of one `slbmte`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

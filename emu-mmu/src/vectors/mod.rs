@@ -19,6 +19,7 @@
 //! ```
 
 mod format;
+pub mod fuzzing;
 mod run;
 
 pub use format::{
@@ -39,7 +40,7 @@ pub enum VectorError {
     #[error("not a vector: {0}")]
     Json(#[from] serde_json::Error),
     /// Neither SDR1 nor a partition table entry, or both.
-    #[error("vector {id} ({cpu:?}) needs `{needs}` and nothing else to say where the table is")]
+    #[error("vector {id} ({cpu}) needs `{needs}` and nothing else to say where the table is")]
     Table {
         /// The vector.
         id: u64,

@@ -97,7 +97,10 @@ impl Runner {
         if ours.is_empty() && !marked {
             return Ok(Verdict::Passed);
         }
-        let as_recorded = self.differences(vector, self.choices, Deviations::QEMU)?;
+        if marked {
+            choices.larx_uncached = Choices::QEMU.larx_uncached;
+        }
+        let as_recorded = self.differences(vector, choices, Deviations::QEMU)?;
         Ok(if as_recorded.is_empty() {
             Verdict::Deviates(ours)
         } else {
