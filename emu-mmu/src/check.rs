@@ -5,6 +5,10 @@
 //! hide itself; of those it takes only the names of numbers. Refuses to judge entries no search can
 //! reach: wrong group, reserved size.
 
+mod sequence;
+
+pub use sequence::{SequenceChecker, SequenceOverlap};
+
 use std::collections::{BTreeMap, HashMap};
 
 use crate::addr::{HpteIndex, Ra, Vpn};

@@ -28,8 +28,49 @@ pub enum TlbieForm {
     /// bit of the instruction. A 1 TB segment, which the 970 lacks, is written at RB bits 54:55 as
     /// Linux 2.6.38 arch/powerpc/mm/hash_native_64.c does.
     Isa201,
-    /// ISA 2.06 and 2.07 (POWER7, POWER8): Power ISA 2.07 Book III-S 5.9.3.3.
+    /// ISA 2.03 (POWER5+): the size is L, a bit of the instruction, with AP at RB bit 56 for a small
+    /// page and LP for a large one (Power ISA 2.03 Book III-S, tlbie).
+    Isa203,
+    /// ISA 2.06, 2.07 and 3.0 (POWER7 to POWER9): Power ISA 2.07 Book III-S 5.9.3.3. ISA 3.0 names the
+    /// partition in RS and has the same RB.
     Isa206,
+}
+
+/// What an RB names, with its IS field (bits 52:53).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// IS=0: one page.
+    Page(TlbInvalidate),
+    /// IS=1 (ISA 3.0): a process, to which no entry of a hashed table belongs.
+    Process,
+    /// IS=2 or 3 of `tlbiel`: a congruence class.
+    Set {
+        /// The class.
+        set: u32,
+        /// IS=3: of all partitions; else of the CPU's own.
+        all_lpids: bool,
+    },
+    /// IS=2 or 3 of `tlbie`: everything.
+    All {
+        /// IS=3: of all partitions; else of one.
+        all_lpids: bool,
+    },
+}
+
+impl Scope {
+    /// Decodes an ISA 2.06 or 3.0 RB, or `None` if B, AP or LP is reserved.
+    pub fn from_rb(rb: u64, local: bool) -> Option<Self> {
+        let all_lpids = rb >> 10 & 1 != 0;
+        Some(match (rb >> 10 & 3, local) {
+            (0, _) => Self::Page(TlbInvalidate::from_rb(rb, local)?),
+            (1, _) => Self::Process,
+            (_, true) => Self::Set {
+                set: (rb >> 12 & 0xfff) as u32,
+                all_lpids,
+            },
+            (_, false) => Self::All { all_lpids },
+        })
+    }
 }
 
 /// RB bit 63 of ISA 2.06: the large form.
@@ -51,6 +92,17 @@ impl TlbInvalidate {
         let b = self.segment.b_field() << 8;
         match form {
             TlbieForm::Isa201 => (va & 0x0000_ffff_ffff_ffff) | b,
+            TlbieForm::Isa203 => match self.actual {
+                PageSize::P4K => va | b,
+                PageSize::P64K if matches!(self.base, PageSize::P4K) => va | b | 1 << 7,
+                _ => {
+                    let code = match lp_code(self.base, self.actual) {
+                        Some((_, code)) => code,
+                        None => 0xff,
+                    };
+                    va | (code << 12) | b
+                }
+            },
             TlbieForm::Isa206 => match self.base {
                 PageSize::P4K => {
                     // AVA reaches down to 4 KB whatever the actual page (Linux 6.1
@@ -157,6 +209,28 @@ mod tests {
         assert_eq!(rb(P16M, P16M), 0x1234_5600_01b5 & !0xff_f000);
         assert_eq!(rb(P64K, P16M), 0x1234_5600_0000 & !0xff_ffff | 0x81b5);
         assert_eq!(rb(P4K, P64K), 0x1234_567b_51a0);
+    }
+
+    #[test]
+    fn isa_2_03_has_its_sizes_elsewhere() {
+        let rb = |base, actual| op(0x1_2345_67b5, S1T, base, actual).rb(TlbieForm::Isa203);
+        assert_eq!(rb(P4K, P4K), 0x1234_567b_5100);
+        assert_eq!(rb(P64K, P64K), 0x1234_567b_1100);
+        assert_eq!(rb(P16M, P16M), 0x1234_5600_0100 & !0xff_f000);
+        assert!(op(0, S1T, P64K, P64K).l() && !op(0, S1T, P4K, P4K).l());
+    }
+
+    #[test]
+    fn the_is_field() {
+        let set = |rb| Scope::from_rb(rb, true);
+        let of = |set, all_lpids| Some(Scope::Set { set, all_lpids });
+        assert_eq!(set(0x1ff << 12 | 0x800), of(0x1ff, false));
+        assert_eq!(set(5 << 12 | 0xc00), of(5, true));
+        let all = Scope::from_rb(0xc00, false);
+        assert_eq!(all, Some(Scope::All { all_lpids: true }));
+        assert_eq!(set(0x400), Some(Scope::Process));
+        assert!(matches!(set(0x1000), Some(Scope::Page(_))));
+        assert_eq!(set(0x300), None, "B is reserved");
     }
 
     proptest! {

@@ -65,7 +65,7 @@ pub mod vectors;
 
 pub use access::{Accessed, Storage};
 pub use addr::{Ea, Esid, GroupIndex, HpteIndex, PageSize, Ra, SegmentSize, Vpn, Vsid};
-pub use check::{Duplicate, DuplicateChecker};
+pub use check::{Duplicate, DuplicateChecker, SequenceChecker, SequenceOverlap};
 pub use choices::{Choices, Deviations, LarxUncached, MustBeZero, SlbMultihit};
 pub use erat::{Erat, EratEntry};
 pub use fault::Fault;
@@ -75,7 +75,7 @@ pub use hpt::{
     tlbiel_sequence,
 };
 pub use hpte::{Hpte, HpteFormat, HpteR, HpteV};
-pub use invalidate::{TlbInvalidate, TlbieForm};
+pub use invalidate::{Scope, TlbInvalidate, TlbieForm};
 pub use memory::{FileMap, GuestMemory, MemoryError};
 pub use page_sizes::{PageSizes, SizeCode};
 pub use protect::{Access, ClassKeys, Denied, allowed};
@@ -85,5 +85,5 @@ pub use replace::{GeometryError, Replacement, TlbGeometry};
 pub use slb::{Slb, SlbEntry, SlbError};
 pub use tlb::{Tlb, TlbEntry};
 pub use translate::{
-    AccessState, GuestRealMode, Mmu, MmuFeatures, MmuGeometry, Probe, Translation, Walk,
+    AccessState, GuestRealMode, Mmu, MmuFeatures, MmuGeometry, Probe, RcStep, Translation, Walk,
 };

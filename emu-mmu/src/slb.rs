@@ -245,6 +245,12 @@ impl Slb {
         Ok(if e.valid { e.rs() } else { 0 })
     }
 
+    /// `slbfee.`: the RS word of the entry that translates `ea` (CR0 = 0b001), `None` if there is none
+    /// (CR0 = 0b000, RT = 0).
+    pub fn slbfee(&self, ea: Ea) -> Option<u64> {
+        self.entries.iter().find(|e| e.covers(ea)).map(SlbEntry::rs)
+    }
+
     /// `slbie`: invalidates the entry that translates `ea`, if class and size agree; returns how
     /// many went. Where they do not agree the architecture lets anything happen; here nothing does.
     pub fn slbie(&mut self, ea: Ea, class: bool, segment: SegmentSize) -> u32 {

@@ -23,6 +23,8 @@ pub struct TlbEntry {
     pub r: HpteR,
     /// The table entry it was made from.
     pub hpte_ra: Ra,
+    /// The partition it belongs to.
+    pub lpid: u32,
 }
 
 /// The VPN bits receivers compare: virtual address bits 14 and up of 78.
@@ -54,6 +56,10 @@ pub struct Tlb {
     /// Entries of each actual size: sizes not present need no probe.
     of_size: [u32; 4],
     replacer: Replacer,
+    /// The partition whose entries are found.
+    lpid: u32,
+    /// The last invalidation took an entry whose page the operand did not mean.
+    took_other_page: bool,
 }
 
 impl Tlb {
@@ -70,7 +76,25 @@ impl Tlb {
             entries,
             of_size: [0; 4],
             replacer,
+            lpid: 0,
+            took_other_page: false,
         })
+    }
+
+    /// The partition whose entries are found.
+    pub const fn lpid(&self) -> u32 {
+        self.lpid
+    }
+
+    /// Finds the entries of another partition from now on.
+    pub const fn set_lpid(&mut self, lpid: u32) {
+        self.lpid = lpid;
+    }
+
+    /// Whether the last invalidation by address took an entry whose page differs in the 14 address
+    /// bits that no operand carries.
+    pub const fn took_other_page(&self) -> bool {
+        self.took_other_page
     }
 
     /// Its shape.
@@ -96,8 +120,12 @@ impl Tlb {
             }
             let page = vpn.align_down(actual);
             let hit = self.slots(self.set(vpn, actual)).find(|&i| {
-                self.entries[i]
-                    .is_some_and(|e| e.vpn == page && e.actual == actual && e.segment == segment)
+                self.entries[i].is_some_and(|e| {
+                    e.vpn == page
+                        && e.actual == actual
+                        && e.segment == segment
+                        && e.lpid == self.lpid
+                })
             });
             if hit.is_some() {
                 return hit;
@@ -134,7 +162,10 @@ impl Tlb {
         };
         let set = self.set(entry.vpn, entry.actual);
         let same = |e: &TlbEntry| {
-            e.vpn == entry.vpn && e.actual == entry.actual && e.segment == entry.segment
+            e.vpn == entry.vpn
+                && e.actual == entry.actual
+                && e.segment == entry.segment
+                && e.lpid == entry.lpid
         };
         let (mut old, mut free) = (None, None);
         for i in self.slots(set) {
@@ -154,13 +185,20 @@ impl Tlb {
 
     /// Removes what a `tlbie` or `tlbiel` by address names, and returns how many entries went.
     pub fn invalidate(&mut self, operand: &TlbInvalidate) -> u32 {
+        self.invalidate_of(self.lpid, operand)
+    }
+
+    /// As [`Self::invalidate`], for the entries of a partition.
+    pub fn invalidate_of(&mut self, lpid: u32, operand: &TlbInvalidate) -> u32 {
         // The 14 address bits left out of the compare never reach the set number: sets are at most
         // 2^16.
         let set = self.set(operand.vpn, operand.actual);
         let mut gone = 0;
+        self.took_other_page = false;
         for i in self.slots(set) {
-            if self.entries[i].is_some_and(|e| names(operand, e.vpn, (e.segment, e.base, e.actual)))
-            {
+            let Some(e) = self.entries[i] else { continue };
+            if e.lpid == lpid && names(operand, e.vpn, (e.segment, e.base, e.actual)) {
+                self.took_other_page |= e.vpn != operand.vpn.align_down(e.actual);
                 self.take(i);
                 gone += 1;
             }
@@ -168,19 +206,34 @@ impl Tlb {
         gone
     }
 
-    /// Removes a congruence class (`tlbiel` with IS=2 or 3) and returns how many entries went; a
-    /// set past the last wraps.
+    /// Removes a congruence class (`tlbiel` with IS=3) and returns how many entries went; a set past
+    /// the last wraps.
     pub fn invalidate_set(&mut self, set: u32) -> u32 {
+        self.invalidate_set_of(set, false)
+    }
+
+    /// Removes a congruence class, or of it this partition's entries only (IS=2).
+    pub fn invalidate_set_of(&mut self, set: u32, own_only: bool) -> u32 {
         let set = (set & (self.geometry.sets - 1)) as usize;
-        self.slots(set)
-            .map(|i| u32::from(self.take(i).is_some()))
-            .sum()
+        let mut gone = 0;
+        for i in self.slots(set) {
+            if self.entries[i].is_some_and(|e| !own_only || e.lpid == self.lpid) {
+                self.take(i);
+                gone += 1;
+            }
+        }
+        gone
     }
 
     /// Removes everything and returns how many entries went.
     pub fn invalidate_all(&mut self) -> u32 {
+        self.invalidate_all_of(false)
+    }
+
+    /// Removes everything, or this partition's entries only.
+    pub fn invalidate_all_of(&mut self, own_only: bool) -> u32 {
         (0..self.geometry.sets)
-            .map(|set| self.invalidate_set(set))
+            .map(|set| self.invalidate_set_of(set, own_only))
             .sum()
     }
 
@@ -209,6 +262,7 @@ mod tests {
             actual,
             r,
             hpte_ra,
+            lpid: 0,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a translation is given and what it tells: MSR bits, sizes, the [`Walk`] and its [`Probe`].
 
-use crate::addr::{Ea, Vpn};
+use crate::addr::{Ea, Ra, Vpn};
 use crate::replace::{Replacement, TlbGeometry};
 
 /// The MSR bits translation reads.
@@ -99,12 +99,28 @@ impl Walk {
     }
 }
 
+/// A byte store that the walker makes into an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RcStep {
+    /// Byte 14, which holds R, of the entry at this address.
+    R(Ra),
+    /// Byte 15, which holds C.
+    C(Ra),
+}
+
 /// Hears what each translation did.
 pub trait Probe {
     /// One translation ended, with or without a fault.
     #[inline(always)]
     fn walk(&mut self, walk: &Walk) {
         let _ = walk;
+    }
+
+    /// The walker is about to make this byte store into the table. Others may have changed the entry
+    /// since it was read, and the store does not look again.
+    #[inline(always)]
+    fn before_rc(&mut self, step: RcStep) {
+        let _ = step;
     }
 }
 

@@ -1,7 +1,7 @@
 //! The walk of the table: search of both groups, and the R and C bits. Refuses protection: the
 //! caller judges in between.
 
-use super::Walk;
+use super::{Probe, RcStep, Walk};
 use crate::addr::{self, Ea, PageSize, Ra};
 use crate::choices::MustBeZero;
 use crate::hpt::Hpt;
@@ -77,21 +77,24 @@ pub(super) fn search(
 
 /// Sets R, and C for a store, by byte stores as hardware does (Power ISA 2.07 Book III-S 5.7.8): no
 /// check that the entry is still valid. Returns doubleword 1 with them.
-pub(super) fn set_rc(
+pub(super) fn set_rc<P: Probe>(
     memory: &GuestMemory,
     hpte_ra: Ra,
     r: HpteR,
     access: Access,
     walk: &mut Walk,
+    probe: &mut P,
 ) -> Result<HpteR, MemoryError> {
     let mut word = r.0;
     if !r.r() {
         word |= HpteR::R;
+        probe.before_rc(RcStep::R(hpte_ra));
         memory.store_u8(hpte_ra + 14, (word >> 8) as u8)?;
         walk.r_written = true;
     }
     if access == Access::Store && !r.c() {
         word |= HpteR::C;
+        probe.before_rc(RcStep::C(hpte_ra));
         memory.store_u8(hpte_ra + 15, word as u8)?;
         walk.c_written = true;
     }

@@ -1,9 +1,11 @@
 use super::*;
-use crate::addr::{GroupIndex, Vsid};
+use crate::addr::{GroupIndex, PageSize, SegmentSize, Vpn, Vsid};
 use crate::fault::{CAUSE_NO_EXECUTE, CAUSE_NO_HPTE, CAUSE_PROTECTION, CAUSE_STORE};
 use crate::hpt::Direct;
-use crate::hpte::HpteV;
+use crate::hpte::{HpteR, HpteV};
+use crate::invalidate::TlbInvalidate;
 use crate::memory::MemoryError;
+use crate::slb::SlbEntry;
 
 use PageSize::{P4K, P16M, P64K};
 use SegmentSize::{S1T, S256M};

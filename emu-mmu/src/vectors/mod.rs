@@ -11,8 +11,8 @@
 //! let line = r#"{"id":1,"cat":"basic_primary","cpu":"power8","sdr1":"0x9d00002",
 //!   "slb":[{"rb":"0x1d0559dbb8000005","rs":"0x4f000"}],
 //!   "hptes":[{"index":57025,"dw0":"0x4f381","dw1":"0x12f67010"}],
-//!   "accesses":[{"ea":"0x1d0559dbb3b97600","kind":"ld","pr":0,"expect":{"vector":"0x300",
-//!     "dsisr":"0x40000000","dar":"0x1d0559dbb3b97600"},"rc_after":"0"}]}"#;
+//!   "accesses":[{"ea":"0x1d0559dbb3b97600","kind":"ld","pr":0,"expect":{"ra":"0x12f67600"},
+//!     "rc_after":"2"}]}"#;
 //! let vector = Vector::parse(line)?;
 //! assert_eq!(Runner::new()?.run(&vector)?, Verdict::Passed);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
