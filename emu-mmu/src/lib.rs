@@ -8,6 +8,7 @@
 //! | [`memory`] | guest memory: big-endian, atomic, by value |
 //! | [`hpte`], [`pteg`] | the entry and the group of eight |
 //! | [`hpt`] | the table's place, and software's operations on it over [`TableAccess`] |
+//! | [`htab_stream`] | a whole table as the stream of `KVM_PPC_GET_HTAB_FD` |
 //! | [`hcall`] | a hypervisor's calls on a table that it owns |
 //! | [`invalidate`] | the operand of `tlbie` and `tlbiel` |
 //! | [`slb`], [`tlb`], [`erat`] | the lookaside structures of a CPU |
@@ -50,6 +51,7 @@ pub mod fault;
 pub mod hcall;
 pub mod hpt;
 pub mod hpte;
+pub mod htab_stream;
 pub mod invalidate;
 pub mod memory;
 pub mod page_sizes;
@@ -71,10 +73,11 @@ pub use erat::{Erat, EratEntry};
 pub use fault::Fault;
 pub use hcall::{Hcall, HcallError, Hypervisor};
 pub use hpt::{
-    Barrier, CompareOrder, Direct, FlushEntry, Hpt, HptError, Step, TableAccess, tlbie_sequence,
-    tlbiel_sequence,
+    Barrier, CompareOrder, Direct, FlushEntry, Health, Hpt, HptError, Keep, Rehashed, ResizeError,
+    Step, TableAccess, tlbie_sequence, tlbiel_sequence,
 };
 pub use hpte::{Hpte, HpteFormat, HpteR, HpteV};
+pub use htab_stream::{HeaderOrder, Imported, StreamError};
 pub use invalidate::{Scope, TlbInvalidate, TlbieForm};
 pub use memory::{FileMap, GuestMemory, MemoryError};
 pub use page_sizes::{PageSizes, SizeCode};

@@ -5,8 +5,10 @@
 
 mod direct;
 mod entry;
+mod health;
 mod lock;
 mod range;
+mod resize;
 
 use thiserror::Error;
 
@@ -16,7 +18,9 @@ use crate::invalidate::TlbInvalidate;
 use crate::memory::{GuestMemory, MemoryError};
 
 pub use direct::Direct;
+pub use health::Health;
 pub use range::{FlushEntry, tlbie_sequence, tlbiel_sequence};
+pub use resize::{Keep, Rehashed, ResizeError};
 
 /// The label of one step: the function and what it does, for example "native_hpte_insert: store V".
 pub type Step = &'static str;
