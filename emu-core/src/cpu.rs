@@ -55,7 +55,7 @@ pub struct CpuReport {
     pub stack: CycleStack,
     /// What its hardware did.
     pub counters: HardwareCounters,
-    /// Longest span with external interrupts disabled.
+    /// Longest span with external interrupts disabled, idle excluded.
     pub irqs_off_max: Cycles,
 }
 
@@ -126,24 +126,42 @@ impl Cpu {
         };
     }
 
-    pub fn set_interrupts(&mut self, enabled: bool) {
+    /// Gives the span with interrupts disabled that ends here, zero if none does.
+    pub fn set_interrupts(&mut self, enabled: bool) -> Cycles {
         if enabled == self.interrupts_enabled {
-            return;
+            return Cycles::ZERO;
         }
         self.interrupts_enabled = enabled;
-        if enabled {
-            if let Some(since) = self.irqs_off_since.take() {
-                self.irqs_off_max = self.irqs_off_max.max(self.clock.saturating_sub(since));
-            }
-        } else {
-            self.irqs_off_since = Some(self.clock);
-        }
         self.set_deadline();
+        if enabled {
+            return self.end_irqs_off();
+        }
+        self.irqs_off_since = Some(self.clock);
+        Cycles::ZERO
+    }
+
+    fn end_irqs_off(&mut self) -> Cycles {
+        let Some(since) = self.irqs_off_since.take() else {
+            return Cycles::ZERO;
+        };
+        let span = self.clock.saturating_sub(since);
+        self.irqs_off_max = self.irqs_off_max.max(span);
+        span
     }
 
     pub fn idle_until(&mut self, point: Cycles) {
         let wait = point.saturating_sub(self.clock);
         self.charge(Category::Idle, wait.get());
+    }
+
+    /// Waits idle. An idle CPU delays nobody: a span with interrupts disabled ends before, and another
+    /// begins after. Gives the one that ended.
+    pub fn wait_until(&mut self, point: Cycles) -> Cycles {
+        let disabled = self.irqs_off_since.is_some();
+        let span = self.end_irqs_off();
+        self.idle_until(point);
+        self.irqs_off_since = disabled.then_some(self.clock);
+        span
     }
 
     pub fn report(&self) -> CpuReport {

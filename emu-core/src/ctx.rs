@@ -271,9 +271,8 @@ impl<'y> Ctx<'y> {
         let vectors = self.vectors()?;
         vectors.interrupt(self, kind)?;
         let rfid = self.machine.costs.rfid;
-        let cpu = self.cpu_mut();
-        cpu.charge(Category::Interrupts, rfid);
-        cpu.set_interrupts(true);
+        self.cpu_mut().charge(Category::Interrupts, rfid);
+        self.switch_interrupts(true);
         Ok(())
     }
 
@@ -291,10 +290,16 @@ impl<'y> Ctx<'y> {
         cpu.charge(Category::Interrupts, entry);
         vectors.storage(self, fault)?;
         let rfid = self.machine.costs.rfid;
-        let cpu = self.cpu_mut();
-        cpu.charge(Category::Interrupts, rfid);
-        cpu.set_interrupts(enabled);
+        self.cpu_mut().charge(Category::Interrupts, rfid);
+        self.switch_interrupts(enabled);
         Ok(())
+    }
+
+    /// Sets the EE bit of the MSR and notes a span that ends.
+    #[inline]
+    fn switch_interrupts(&mut self, enabled: bool) {
+        let span = self.cpu_mut().set_interrupts(enabled);
+        self.machine.note_irqs_off(span);
     }
 
     fn vectors(&self) -> Run<Arc<dyn crate::exception::Vectors>> {
@@ -671,7 +676,8 @@ impl<'y> Ctx<'y> {
         let cpu = self.cpu_mut();
         cpu.charge(Category::Instructions, cost);
         let was = cpu.interrupts_enabled;
-        cpu.set_interrupts(enabled);
+        self.switch_interrupts(enabled);
+        let cpu = self.cpu_mut();
         if enabled && !was && cpu.clock >= cpu.deadline {
             self.attend()?;
         }
@@ -745,9 +751,8 @@ impl<'y> Ctx<'y> {
         cpu.set_interrupts(false);
         cpu.charge(Category::Hypercalls, entry);
         let result = body(self);
-        let cpu = self.cpu_mut();
-        cpu.charge(Category::Hypercalls, back);
-        cpu.set_interrupts(enabled);
+        self.cpu_mut().charge(Category::Hypercalls, back);
+        self.switch_interrupts(enabled);
         result
     }
 

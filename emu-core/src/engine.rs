@@ -68,6 +68,8 @@ pub struct RunEnd {
     pub cpus: Vec<CpuReport>,
     /// True if the run was stopped from outside rather than halted by the guest.
     pub stopped: bool,
+    /// [`Machine::irqs_off_max`].
+    pub irqs_off_max: Cycles,
 }
 
 /// Runs a machine.
@@ -223,7 +225,8 @@ impl Engine {
     fn prepare(&mut self, cpu: &mut Cpu, budget: Cycles) {
         if cpu.waiting {
             let due = cpu.interrupt_due_at().max(cpu.clock);
-            cpu.idle_until(due);
+            let span = cpu.wait_until(due);
+            self.machine.note_irqs_off(span);
             cpu.waiting = false;
         } else {
             let options = Options {
@@ -311,7 +314,11 @@ impl Engine {
                 cpu.report()
             })
             .collect();
-        RunEnd { cpus, stopped }
+        RunEnd {
+            cpus,
+            stopped,
+            irqs_off_max: self.machine.irqs_off_max(),
+        }
     }
 }
 

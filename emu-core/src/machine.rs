@@ -12,7 +12,7 @@ use crate::probe::{Event, Interest, Observer};
 use crate::scheduler::{Choice, Options, Scheduler};
 use emu_mmu::{GuestMemory, Hpt, MmuGeometry, TlbInvalidate};
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// The shape of a machine.
@@ -81,6 +81,7 @@ pub struct Machine {
     pub(crate) contexts_count: AtomicU32,
     pub(crate) scheduler: Mutex<Box<dyn Scheduler>>,
     pub(crate) stop: AtomicBool,
+    irqs_off_max: AtomicU64,
     observer: OnceLock<Mutex<Box<dyn Observer>>>,
     interest: Interest,
 }
@@ -127,6 +128,7 @@ impl Machine {
             contexts_count: AtomicU32::new(0),
             scheduler: Mutex::new(scheduler),
             stop: AtomicBool::new(false),
+            irqs_off_max: AtomicU64::new(0),
             observer: cell,
             interest,
         })
@@ -161,6 +163,25 @@ impl Machine {
     /// Asks the engine to end the run; guest code unwinds at its next verb that attends to the engine.
     pub fn request_stop(&self) {
         self.stop.store(true, Ordering::Release);
+    }
+
+    /// Longest span with external interrupts disabled on any CPU, exceptions that disable them and
+    /// hypervisor calls included, idle excluded; since the run began or [`Machine::forget_irqs_off`].
+    pub fn irqs_off_max(&self) -> Cycles {
+        Cycles::new(self.irqs_off_max.load(Ordering::Relaxed))
+    }
+
+    /// Forgets the spans so far: they were preparation.
+    pub fn forget_irqs_off(&self) {
+        self.irqs_off_max.store(0, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn note_irqs_off(&self, span: Cycles) {
+        // A plain load: nearly every span is short.
+        if span.get() > self.irqs_off_max.load(Ordering::Relaxed) {
+            self.irqs_off_max.fetch_max(span.get(), Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn stopping(&self) -> bool {

@@ -246,3 +246,36 @@ fn an_observer_hears_of_stores_into_the_table_alone() {
     engine.run().unwrap();
     assert_eq!(*heard.lock(), [(0, 5), (5, 6)]);
 }
+
+#[test]
+fn the_longest_span_with_interrupts_off_leaves_out_idle_time() {
+    let run = |off: u64, wait: u64, forget: bool| {
+        let mut engine = machine(1, Box::new(Clocked::new()));
+        engine.start_cpu(
+            0,
+            Box::new(move |cx| {
+                cx.set_interrupts(true)?;
+                for _ in 0..2 {
+                    cx.set_interrupts(false)?;
+                    for _ in 0..off {
+                        cx.load_real_u64(COUNTER, "work")?;
+                    }
+                    cx.set_decrementer(Cycles::new(wait))?;
+                    cx.wait_for_interrupt()?;
+                    cx.set_interrupts(true)?;
+                    if forget {
+                        cx.machine().forget_irqs_off();
+                    }
+                }
+                Ok(ContextEnd::Halt)
+            }),
+        );
+        engine.run().unwrap().irqs_off_max.get()
+    };
+    let short = run(10, 5000, false);
+    assert!((10..200).contains(&short), "{short}");
+    assert_eq!(run(10, 90_000, false), short, "idle is no latency");
+    let long = run(1000, 90_000, false);
+    assert!((1000..1200).contains(&long), "{long}");
+    assert_eq!(run(1000, 90_000, true), 0, "forgotten");
+}
