@@ -11,7 +11,7 @@ use crate::lazy_mmu::LazyMmuPolicy;
 use crate::memmap::{self, RAM_BYTES, field, global, pcpu};
 use crate::mm::Mm;
 use crate::printk::{KernelLog, Ratelimit};
-use crate::report::{Counters, KernelReport};
+use crate::report::{CounterValues, Counters, KernelReport};
 use crate::symbols::SymbolTable;
 use crate::tracepoint::{Moment, Tracepoint};
 use emu_core::{CostTable, Ctx, Cycles, MachineConfig, MachineKind, Run};
@@ -313,8 +313,17 @@ impl Linux {
     }
 
     /// Forgets what preparation counted.
-    pub(crate) fn reset_counters(&self) {
+    pub(crate) fn reset_counters(&self, cx: &Ctx<'_>) {
         self.counters.reset();
+        cx.machine().forget_irqs_off();
+    }
+
+    /// The counters now, with what the machine counts for them.
+    pub(crate) fn counter_values(&self, machine: &emu_core::Machine) -> CounterValues {
+        CounterValues {
+            irqs_off_cycles_max: machine.irqs_off_max().get(),
+            ..self.counters.values()
+        }
     }
 
     pub(crate) fn forget_preempt_off(&self, cx: &Ctx<'_>) {

@@ -74,7 +74,7 @@ macro_rules! counters {
         }
 
         impl CounterValues {
-            /// Growth since `earlier`. `preempt_off_cycles_max` is a maximum, not a sum: it is kept.
+            /// Growth since `earlier`. The two longest spans are maxima, not sums: they are kept.
             pub fn since(&self, earlier: &CounterValues) -> CounterValues {
                 let mut grown = CounterValues {
                     $($name: self.$name - earlier.$name,)*
@@ -90,6 +90,7 @@ macro_rules! counters {
                         .collect(),
                 };
                 grown.preempt_off_cycles_max = self.preempt_off_cycles_max;
+                grown.irqs_off_cycles_max = self.irqs_off_cycles_max;
                 grown
             }
         }
@@ -135,6 +136,9 @@ counters! {
     migrations,
     /// Longest span with preemption off, in cycles, idle excluded.
     preempt_off_cycles_max,
+    /// Longest span with interrupts off on any CPU, in cycles: local_irq_save, exceptions that disable
+    /// them, hypervisor calls; idle excluded.
+    irqs_off_cycles_max,
 }
 
 /// Adds one to a counter.
@@ -260,7 +264,7 @@ pub struct RunReport {
     pub checked: bool,
     /// Broken invariants.
     pub violations: Vec<ViolationReport>,
-    /// How the kernel died, if it did not survive what was broken.
+    /// How the kernel died or where it hangs, if it did not live to the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oops: Option<String>,
     /// Cycles.

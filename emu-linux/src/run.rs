@@ -10,7 +10,7 @@ use crate::kernel::{Linux, machine_config};
 use crate::lazy_mmu::LazyMmuPolicy;
 use crate::lazy_mmu::policy;
 use crate::printk::Level;
-use crate::report::{CycleReport, RUN_SCHEMA, RunReport, TraceReport};
+use crate::report::{CounterValues, CycleReport, RUN_SCHEMA, RunReport, TraceReport};
 use crate::scenario::{Scenario, scenarios};
 use crate::task::KernelVectors;
 use crate::trace::{Importer, Survey};
@@ -123,15 +123,14 @@ pub fn run_policy(
             pid: 0,
         });
     }
-    linux.check_injections()?;
-    let report = collect(config, name, &linux, work, &end, &schedule.lock())?;
-    match oops {
-        Some(error) if !report.found_violation() => Err(error),
-        oops => Ok(RunReport {
-            oops: oops.map(|error| error.to_string()),
-            ..report
-        }),
+    if oops.is_none() {
+        linux.check_injections()?;
     }
+    let report = collect(config, name, &linux, work, &end, &schedule.lock())?;
+    Ok(RunReport {
+        oops: oops.map(|error| error.to_string()),
+        ..report
+    })
 }
 
 /// Notices a kernel that goes round in circles: a user program whose store faults for ever on a stale
@@ -160,7 +159,7 @@ impl Watchdog {
     }
 }
 
-/// Runs to the end. A kernel that dies of a broken invariant is a result, not a failure of the run.
+/// Runs to the end. A kernel that dies is a result, not a failure of the run.
 fn finish(
     engine: &mut Engine,
     linux: &Linux,
@@ -168,7 +167,11 @@ fn finish(
 ) -> Result<(RunEnd, Option<RunError>), RunError> {
     match engine.run_polled(poll) {
         Ok(end) => Ok((end, None)),
-        Err(error @ EngineError::Guest { .. }) => {
+        Err(
+            error @ (EngineError::Guest { .. }
+            | EngineError::NoContext { .. }
+            | EngineError::Deadlock),
+        ) => {
             let now = engine
                 .snapshot()
                 .cpus
@@ -365,7 +368,10 @@ fn collect(
         preempt: linux.preempt.name().to_owned(),
         seed: config.seed,
         schedule: Some(schedule.to_string()).filter(|text| text.len() <= SCHEDULE_CHARS_MAX),
-        counters: linux.counters.values(),
+        counters: CounterValues {
+            irqs_off_cycles_max: end.irqs_off_max.get(),
+            ..linux.counters.values()
+        },
         segments: Vec::new(),
         groups: None,
         reports: std::mem::take(&mut *linux.reports.lock()),

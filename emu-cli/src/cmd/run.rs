@@ -6,7 +6,7 @@ use crate::output::{Delivered, Place, deliver};
 use crate::plan::RunPlan;
 use crate::progress::Bar;
 use crate::report::{json, layout, text};
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 /// Runs and reports; the exit code.
 pub fn run(args: RunArgs) -> Result<u8> {
@@ -36,6 +36,11 @@ pub fn run(args: RunArgs) -> Result<u8> {
     }
     outputs.push((&plan.output.place, told.as_str()));
     let delivered = deliver(&outputs)?;
-    let violated = report.found_violation() && delivered == Delivered::Whole;
-    Ok(if violated { EXIT_VIOLATION } else { 0 })
+    match &report.oops {
+        _ if delivered != Delivered::Whole => Ok(0),
+        _ if report.found_violation() => Ok(EXIT_VIOLATION),
+        // Nobody saw a rule broken, so the run itself went wrong.
+        Some(oops) => bail!("the kernel died: {oops}"),
+        None => Ok(0),
+    }
 }

@@ -5,12 +5,13 @@ use super::text::title;
 use super::verdict::verdict;
 use emu_linux::{CompareReport, RunReport};
 
-const HEAD: [&str; 7] = [
+const HEAD: [&str; 8] = [
     "policy",
     "cycles",
     "x cheapest",
     "tlbie",
-    "preempt off, cycles",
+    "preempt off",
+    "irqs off",
     "reports",
     "violations",
 ];
@@ -31,8 +32,8 @@ pub fn text(report: &CompareReport, checked: bool) -> String {
     let rows = report.runs.iter().map(|run| row(run, cheapest, checked));
     text.push_str(&table(&HEAD, rows, "lr"));
     text.push_str(
-        "\npreempt off: the longest span with preemption off, idle excluded. reports: printed \
-         (+ kept\nback by the rate limit).\n",
+        "\npreempt off, irqs off: the longest span with preemption or interrupts off, in cycles, idle\n\
+         excluded. reports: printed (+ kept back by the rate limit).\n",
     );
     for run in &report.runs {
         text.push('\n');
@@ -58,6 +59,7 @@ fn row(run: &RunReport, cheapest: &RunReport, checked: bool) -> Vec<String> {
         ratio(run.cycles.total, cheapest.cycles.total),
         grouped(run.counters.tlbie),
         grouped(run.counters.preempt_off_cycles_max),
+        grouped(run.counters.irqs_off_cycles_max),
         reports,
         found,
     ]
@@ -88,9 +90,20 @@ mod tests {
     #[test]
     fn each_policy_has_a_row_and_a_paragraph() {
         let text = text(&compared(vec![sample::broken(), sample::clean()]), true);
-        let broken = ["mmotm", "15,000", "1.50", "96", "1,500", "1", "(+5)", "6"];
+        let broken = [
+            "mmotm", "15,000", "1.50", "96", "1,500", "700", "1", "(+5)", "6",
+        ];
         assert_eq!(cells(&text, "mmotm"), broken);
-        let clean = ["mainline-6.1", "10,000", "1.00", "96", "1,500", "0", "0"];
+        let clean = [
+            "mainline-6.1",
+            "10,000",
+            "1.00",
+            "96",
+            "1,500",
+            "700",
+            "0",
+            "0",
+        ];
         assert_eq!(cells(&text, "mainline-6.1"), clean);
         assert!(
             text.contains("\nmmotm: breaks") && text.contains("\nmainline-6.1: breaks no rule")

@@ -15,6 +15,7 @@ pub fn clean() -> RunReport {
         batched_entries: 96,
         tlbie: 96,
         preempt_off_cycles_max: 1500,
+        irqs_off_cycles_max: 700,
         batch_sizes: BTreeMap::from([(96, 1)]),
         ..CounterValues::default()
     };

@@ -101,6 +101,7 @@ fn counters(values: &CounterValues) -> String {
         line("preemptions", values.preemptions),
         line("migrations", values.migrations),
         line("longest preempt-off, cycles", values.preempt_off_cycles_max),
+        line("longest irqs-off, cycles", values.irqs_off_cycles_max),
     ];
     let mut rows = beside(("mapping", mapping), ("hash faults", faults));
     rows.push(vec![String::new(); 4]);

@@ -107,6 +107,10 @@ fn scheduling(run: &RunReport) -> String {
         0 => "preemption is never off".to_owned(),
         n => format!("preemption is off at most {}", count(n, "cycle", "cycles")),
     };
+    if counters.irqs_off_cycles_max > 0 {
+        let cycles = count(counters.irqs_off_cycles_max, "cycle", "cycles");
+        text.push_str(&format!(", interrupts are off at most {cycles}"));
+    }
     if counters.preemptions > 0 {
         text.push_str(&format!(
             ", tasks are preempted {}",
@@ -155,7 +159,7 @@ mod tests {
             "prints 1 report (the rate limit keeps back 5 more)",
             "flushes 96 pages in 1 batch: 96 tlbie under 1 barrier sequence",
             "2 pages flushed more than once",
-            "preemption is off at most 1,500 cycles",
+            "preemption is off at most 1,500 cycles, interrupts are off at most 700 cycles",
             "1.50 times those of mainline-6.1",
         ] {
             assert!(text.contains(part), "`{part}` not in {text}");
@@ -171,12 +175,13 @@ mod tests {
             before.contains("cycles, 50.0% of them for tlbie."),
             "{before}"
         );
-        let changes: [fn(&mut RunReport); 9] = [
+        let changes: [fn(&mut RunReport); 10] = [
             |run| run.counters.batched_entries += 1,
             |run| run.counters.batch_flushes += 1,
             |run| run.counters.single_flushes += 1,
             |run| run.counters.tlbie += 1,
             |run| run.counters.preempt_off_cycles_max += 1,
+            |run| run.counters.irqs_off_cycles_max += 1,
             |run| run.counters.flushes_repeated += 1,
             |run| run.counters.preemptions += 1,
             |run| run.reports_suppressed += 1,

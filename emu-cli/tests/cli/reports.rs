@@ -28,7 +28,7 @@ const RUN_KEYS: [&str; 19] = [
     "cycles",
 ];
 
-const COUNTER_KEYS: [&str; 21] = [
+const COUNTER_KEYS: [&str; 22] = [
     "vmalloc",
     "vfree",
     "ptes_set",
@@ -50,6 +50,7 @@ const COUNTER_KEYS: [&str; 21] = [
     "preemptions",
     "migrations",
     "preempt_off_cycles_max",
+    "irqs_off_cycles_max",
 ];
 
 fn keys(value: &Value) -> BTreeSet<&str> {

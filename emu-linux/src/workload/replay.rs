@@ -139,7 +139,7 @@ impl Replayer {
                 self.anomaly("area from before the capture could not be mapped");
             }
         }
-        linux.reset_counters();
+        linux.reset_counters(cx);
         Ok(())
     }
 
@@ -269,8 +269,8 @@ impl Replayer {
                     self.anomaly("touch of an address that is not mapped");
                 }
             }
-            Op::Begin(name) => self.begin_segment(linux, name),
-            Op::End(name) => self.end_segment(linux, name),
+            Op::Begin(name) => self.begin_segment(linux, cx, name),
+            Op::End(name) => self.end_segment(linux, cx, name),
         }
         self.meter.step();
         let mut state = self.state.lock();
@@ -291,17 +291,17 @@ impl Replayer {
         }
     }
 
-    fn begin_segment(&self, linux: &Linux, name: &str) {
+    fn begin_segment(&self, linux: &Linux, cx: &Ctx<'_>, name: &str) {
         let mut batches = linux.open_batches.lock();
         let batches_at_begin = batches.get_or_insert_default().len();
         self.state.lock().open.push(OpenSegment {
             name: name.to_owned(),
-            at_begin: linux.counters.values(),
+            at_begin: linux.counter_values(cx.machine()),
             batches_at_begin,
         });
     }
 
-    fn end_segment(&self, linux: &Linux, name: &str) {
+    fn end_segment(&self, linux: &Linux, cx: &Ctx<'_>, name: &str) {
         let mut state = self.state.lock();
         let Some(at) = state.open.iter().rposition(|open| open.name == name) else {
             *state
@@ -316,7 +316,7 @@ impl Replayer {
         let all = batches.get_or_insert_default();
         let segment = Segment {
             name: open.name,
-            counters: linux.counters.values().since(&open.at_begin),
+            counters: linux.counter_values(cx.machine()).since(&open.at_begin),
             batches: all
                 .get(open.batches_at_begin..)
                 .unwrap_or_default()
