@@ -70,6 +70,48 @@ pub struct Imported {
     pub invalid: u64,
 }
 
+/// What a stream would fill, from its headers alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamSurvey {
+    /// Records.
+    pub records: u64,
+    /// Entries listed as valid.
+    pub valid: u64,
+    /// One past the last entry that a record covers.
+    pub end: u64,
+    /// Whether each record begins where the one before ended, from entry 0 on: a whole first pass.
+    pub whole: bool,
+}
+
+impl StreamSurvey {
+    /// Reads a stream's headers.
+    ///
+    /// # Errors
+    /// [`StreamError::Cut`] and [`StreamError::Io`].
+    pub fn of(stream: &mut impl Read, order: HeaderOrder) -> Result<Self, StreamError> {
+        let mut survey = Self {
+            whole: true,
+            ..Self::default()
+        };
+        let mut at = 0;
+        let mut header = [0; HEADER_BYTES as usize];
+        while fill(stream, &mut header, at)? {
+            let h = Header::decode(header, order);
+            let (index, valid) = (u64::from(h.index), u64::from(h.n_valid));
+            let body = valid * HPTE_BYTES;
+            if io::copy(&mut stream.take(body), &mut io::sink())? != body {
+                return Err(StreamError::Cut { at });
+            }
+            survey.whole &= index == survey.end;
+            survey.records += 1;
+            survey.valid += valid;
+            survey.end = survey.end.max(index + valid + u64::from(h.n_invalid));
+            at += HEADER_BYTES + body;
+        }
+        Ok(survey)
+    }
+}
+
 const HEADER_BYTES: u64 = 8;
 const HPTE_BYTES: u64 = 16;
 

@@ -77,7 +77,7 @@ pub use hpt::{
     Step, TableAccess, tlbie_sequence, tlbiel_sequence,
 };
 pub use hpte::{Hpte, HpteFormat, HpteR, HpteV};
-pub use htab_stream::{HeaderOrder, Imported, StreamError};
+pub use htab_stream::{HeaderOrder, Imported, StreamError, StreamSurvey};
 pub use invalidate::{Scope, TlbInvalidate, TlbieForm};
 pub use memory::{FileMap, GuestMemory, MemoryError};
 pub use page_sizes::{PageSizes, SizeCode};
@@ -88,5 +88,6 @@ pub use replace::{GeometryError, Replacement, TlbGeometry};
 pub use slb::{Slb, SlbEntry, SlbError};
 pub use tlb::{Tlb, TlbEntry};
 pub use translate::{
-    AccessState, GuestRealMode, Mmu, MmuFeatures, MmuGeometry, Probe, RcStep, Translation, Walk,
+    AccessState, EntryVerdict, Explanation, GroupExplained, GuestRealMode, Mmu, MmuFeatures,
+    MmuGeometry, Probe, RcStep, SearchExplained, Translation, Walk,
 };

@@ -4,6 +4,7 @@
 //! Owns the order of all these (Power ISA 2.07 Book III-S 5.7). Refuses time: a [`Probe`] hears
 //! what happened and charges for it, and interrupts: a [`Fault`] says what is to be delivered.
 
+mod explain;
 mod features;
 mod lookaside;
 mod real;
@@ -23,6 +24,7 @@ use crate::replace::GeometryError;
 use crate::slb::Slb;
 use crate::tlb::Tlb;
 
+pub use explain::{EntryVerdict, Explanation, GroupExplained, SearchExplained};
 pub use features::{GuestRealMode, MmuFeatures};
 use slow::Slow;
 pub use state::{AccessState, MmuGeometry, Probe, RcStep, Walk};

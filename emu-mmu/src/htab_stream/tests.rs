@@ -79,6 +79,8 @@ proptest! {
         let mut stream = Vec::new();
         let valid = hpt.export_stream(&memory, &mut stream, order, false).expect("export");
         prop_assert_eq!(valid, entries.len() as u64);
+        let survey = StreamSurvey::of(&mut &stream[..], order).expect("survey");
+        prop_assert_eq!((survey.valid, survey.end, survey.whole), (valid, 16384, true));
         let (memory, hpt) = table();
         let hpt = hpt.with_format(format);
         hpt.put(&memory, 7, entry(9)).expect("put");
@@ -96,6 +98,7 @@ proptest! {
     fn any_bytes_at_all(bytes in proptest::collection::vec(any::<u8>(), 0..400), big: bool) {
         let order = if big { HeaderOrder::Big } else { HeaderOrder::Little };
         let (memory, hpt) = table();
+        let _ = StreamSurvey::of(&mut &bytes[..], order);
         let _ = hpt.import_stream(&memory, &mut &bytes[..], order);
     }
 }

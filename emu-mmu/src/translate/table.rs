@@ -25,7 +25,7 @@ pub(super) struct Rules {
 impl Rules {
     /// The actual page of an entry, if the entry is for a segment of this base page.
     #[inline]
-    fn actual(&self, hpte: Hpte, base: PageSize) -> Option<PageSize> {
+    pub fn actual(&self, hpte: Hpte, base: PageSize) -> Option<PageSize> {
         let actual = self.sizes.actual(hpte, base)?;
         if self.rpn_low_bits == MustBeZero::Compared && hpte.v.is_large() {
             let code = self.sizes.code(base, actual)?.code;
