@@ -2,11 +2,15 @@
 //!
 //! Owns the syntax. Names that only the library knows (scenarios, policies) are [`plan`](crate::plan)'s.
 
+mod hpt;
 mod machine;
 mod scenario;
 mod trace;
 mod vectors;
 
+pub use hpt::{
+    AccessKind, Cpu, DumpArgs, HptVerb, Isa, LoadArgs, Order, TableArgs, TableSource, WalkArgs,
+};
 pub use machine::MachineArgs;
 pub use scenario::ScenarioVerb;
 pub use trace::{GenArgs, TraceVerb};
@@ -27,7 +31,8 @@ Examples:
   emu scenario show vmalloc-pairs                 the file of a scenario, to start one of your own
   emu trace recipe                                how to make a capture
 
-Exit status: 0; 1 if `run` found a broken invariant or `vectors` one that failed; 2 for any error.";
+Exit status: 0; 1 if what was looked for was found (`run`: a broken invariant; `vectors`: one that
+failed; `hpt check`: a page with two entries); 2 for any error.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -55,6 +60,9 @@ pub enum Verb {
     /// Captures of real kernels, and made-up ones
     #[command(subcommand)]
     Trace(TraceVerb),
+    /// Hashed page tables from files: figures, checks, one translation step by step
+    #[command(subcommand)]
+    Hpt(HptVerb),
     /// Hold the MMU against recorded machine states
     Vectors(VectorsArgs),
 }

@@ -7,7 +7,7 @@
 
 use std::io::{self, Read, Write};
 
-use crate::addr::HpteIndex;
+use crate::addr::{HpteIndex, Ra};
 use crate::hpt::Hpt;
 use crate::hpte::{Hpte, HpteR, HpteV};
 use crate::memory::{GuestMemory, MemoryError};
@@ -273,6 +273,29 @@ impl Hpt {
         let (dw0, dw1) = self.format().encode(hpte);
         memory.store_u64(ra + 8, dw1)?;
         memory.store_u64(ra, dw0)
+    }
+}
+
+/// What must hold for any bytes at all, for fuzz targets and tests: reading them does no harm, and what
+/// was read survives being written and read again.
+///
+/// # Panics
+/// Only if it does not: a bug found.
+pub fn check_stream(bytes: &[u8]) {
+    const BASE: Ra = Ra::new(0);
+    let (Ok(memory), Ok(hpt)) = (GuestMemory::new(1 << 18), Hpt::new(BASE, 11)) else {
+        return;
+    };
+    for order in [HeaderOrder::Little, HeaderOrder::Big] {
+        let _ = StreamSurvey::of(&mut &bytes[..], order);
+        let read = hpt.import_stream(&memory, &mut &bytes[..], order);
+        let mut first = Vec::new();
+        let valid = hpt.export_stream(&memory, &mut first, order, false);
+        let again = hpt.import_stream(&memory, &mut &first[..], order);
+        assert_eq!(valid.ok(), again.ok().map(|a| a.valid), "{read:?}");
+        let mut second = Vec::new();
+        let _ = hpt.export_stream(&memory, &mut second, order, false);
+        assert_eq!(first, second);
     }
 }
 

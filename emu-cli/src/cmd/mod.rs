@@ -3,6 +3,7 @@
 //! Owns the way from a plan to delivered output. The text itself is [`report`](crate::report)'s.
 
 mod compare;
+mod hpt;
 mod policy;
 mod run;
 mod scenario;
@@ -28,6 +29,7 @@ pub fn dispatch(line: CommandLine) -> ExitCode {
         Verb::Policy(verb) => policy::policy(&verb),
         Verb::Scenario(verb) => scenario::scenario(&verb),
         Verb::Trace(verb) => trace::trace(&verb),
+        Verb::Hpt(verb) => hpt::hpt(&verb),
         Verb::Vectors(args) => vectors::vectors(&args),
     };
     done.map(ExitCode::from).unwrap_or_else(|error| {

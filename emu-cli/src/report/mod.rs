@@ -4,6 +4,7 @@
 
 pub mod capture;
 pub mod comparison;
+pub mod hpt;
 pub mod json;
 pub mod layout;
 pub mod text;

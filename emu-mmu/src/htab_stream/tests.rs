@@ -1,5 +1,4 @@
 use super::*;
-use crate::addr::Ra;
 use crate::hpte::HpteFormat;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -98,7 +97,7 @@ proptest! {
     fn any_bytes_at_all(bytes in proptest::collection::vec(any::<u8>(), 0..400), big: bool) {
         let order = if big { HeaderOrder::Big } else { HeaderOrder::Little };
         let (memory, hpt) = table();
-        let _ = StreamSurvey::of(&mut &bytes[..], order);
         let _ = hpt.import_stream(&memory, &mut &bytes[..], order);
+        check_stream(&bytes);
     }
 }
