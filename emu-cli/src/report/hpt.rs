@@ -3,8 +3,8 @@
 use super::layout::{count, percent};
 use anyhow::Result;
 use emu_mmu::{
-    Access, AccessState, Duplicate, EntryVerdict, Explanation, Health, Hpt, Hpte, HpteIndex,
-    PageSize, RcStep, SegmentSize, SlbEntry,
+    Access, AccessState, Duplicate, EntryVerdict, Explanation, GroupExplained, Health, Hpt, Hpte,
+    HpteIndex, PageSize, RcStep, SegmentSize, SlbEntry, allowed,
 };
 use serde::Serialize;
 
@@ -213,6 +213,16 @@ struct Search {
     groups: Vec<Group>,
 }
 
+/// What the storage key and pp of an entry allow.
+fn rights(hpte: Hpte, key: bool) -> &'static str {
+    let may = |access| allowed(hpte.r.pp(), key, access);
+    match (may(Access::Load), may(Access::Store)) {
+        (true, true) => "read and write",
+        (true, false) => "read only",
+        _ => "no access",
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Group {
     number: String,
@@ -229,6 +239,8 @@ struct Judged {
     verdict: String,
     matches: bool,
     entry: String,
+    /// What key and pp allow.
+    rights: &'static str,
 }
 
 const fn page(size: PageSize) -> &'static str {
@@ -281,7 +293,7 @@ impl Walked {
             base_page: page(s.base),
             hash: format!("{:#x}", s.hash),
             want: format!("{:#018x}", s.want.0),
-            groups: s.groups.iter().map(group).collect(),
+            groups: s.groups.iter().map(|g| group(g, told.key)).collect(),
         });
         Walked {
             schema: SCHEMA,
@@ -305,7 +317,7 @@ impl Walked {
     }
 }
 
-fn group(group: &emu_mmu::GroupExplained) -> Group {
+fn group(group: &GroupExplained, key: bool) -> Group {
     let judged = |(slot, (hpte, v)): (usize, &(Hpte, EntryVerdict))| {
         let (dw0, dw1) = words(*hpte);
         Judged {
@@ -315,6 +327,7 @@ fn group(group: &emu_mmu::GroupExplained) -> Group {
             verdict: verdict(*v),
             matches: matches!(v, EntryVerdict::Matches(_)),
             entry: described(*hpte),
+            rights: rights(*hpte, key),
         }
     };
     Group {
@@ -384,7 +397,8 @@ pub fn walked(walk: &Walked) -> String {
         }
         let hit = groups.iter().flat_map(|g| &g.entries).find(|e| e.matches);
         if let Some(hit) = hit {
-            text += &format!("storage key {}; the entry: {}\n", walk.key, hit.entry);
+            text += &format!("the entry: {}\n", hit.entry);
+            text += &format!("storage key {} and pp: {}\n", walk.key, hit.rights);
         }
     }
     for what in &walk.stored {

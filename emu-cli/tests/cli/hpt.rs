@@ -104,7 +104,7 @@ fn walk_says_why() {
     );
     let said = walk(&["0xd000000000100123", "--problem-state"]);
     assert!(
-        said.contains("storage key 1") && said.contains("vector 0x300"),
+        said.contains("storage key 1 and pp: no access") && said.contains("vector 0x300"),
         "{said}"
     );
     let said = walk(&["0xd000000000101123"]);
