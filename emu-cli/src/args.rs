@@ -184,7 +184,7 @@ mod tests {
     fn every_flag_reaches_its_field() {
         let line = "emu run s --policy p --kernel 6.1 --pages 4k --backend lpar --htab-bits 12 \
                     --cpus 3 --seed 9 --touch 7 --operations 5 --pin --kernel-log k --json --fail-alloc 2 \
-                    --fail-map 6 --preempt none --schedule emu1:3.1 --no-check -o out";
+                    --fail-map 6 --timer-period 20000 --migrate-every 4 --preempt none --schedule emu1:3.1 --no-check -o out";
         let Verb::Run(run) = typed(line).unwrap().verb else {
             panic!("not run")
         };
@@ -198,6 +198,10 @@ mod tests {
             (Some(9), Some(7), Some(2))
         );
         assert_eq!((machine.operations, machine.fail_map), (Some(5), Some(6)));
+        assert_eq!(
+            (machine.timer_period, machine.migrate_every),
+            (Some(20_000), Some(4))
+        );
         assert_eq!(machine.preempt, Some(Preempt::None));
         assert!(machine.pin && machine.no_check && run.output.json);
         assert_eq!(

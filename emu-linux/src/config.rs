@@ -183,6 +183,11 @@ pub struct RunConfig {
     /// The n-th page that vmalloc is to map is missing, counted from 1: mapping ends there with -ENOMEM,
     /// inside the lazy section if there is one.
     pub fail_map: Option<u64>,
+    /// Cycles between two timer interrupts of a CPU, 10000 to 10^12; `None` takes the kernel's own (4 ms).
+    pub timer_period: Option<u64>,
+    /// At every n-th timer interrupt of a CPU the task that runs there is moved to another, which the seed
+    /// chooses; `None` moves none. Needs two CPUs and tasks that are not pinned.
+    pub migrate_every: Option<u64>,
     /// Who makes the choices.
     pub schedule: ScheduleChoice,
     /// Check the invariants.
@@ -206,6 +211,8 @@ impl RunConfig {
             pin: false,
             fail_alloc: None,
             fail_map: None,
+            timer_period: None,
+            migrate_every: None,
             schedule: ScheduleChoice::Clocked,
             check: true,
         }

@@ -4,6 +4,7 @@
 //! in guest memory (`memmap`).
 
 use crate::config::{Backend, KernelVersion, Pages, Preempt, RunConfig, RunError};
+use crate::disturbance::Disturbances;
 use crate::functions::{Func, FunctionCosts};
 use crate::invariant::Monitor;
 use crate::layout::{Layout, va};
@@ -44,7 +45,9 @@ pub struct Linux {
     pub(crate) backend: Backend,
     pub(crate) cpus: u16,
     pub(crate) functions: FunctionCosts,
+    /// 1/HZ of a second, in cycles.
     pub(crate) tick_cycles: Cycles,
+    pub(crate) disturbances: Disturbances,
     pub(crate) counters: Counters,
     pub(crate) open_batches: Mutex<Option<Vec<u64>>>,
     pub(crate) monitor: Option<Arc<Mutex<Monitor>>>,
@@ -144,6 +147,7 @@ impl Linux {
     ) -> Result<Self, RunError> {
         let machine = machine_of(version);
         let layout = Layout::of(version, pages);
+        let tick_cycles = shape.costs.micros(TICK_MICROS);
         let functions = FunctionCosts::new(&shape.costs)
             .map_err(|name| RunError::Symbols(format!("no instruction count for `{name}`")))?;
         Ok(Linux {
@@ -158,7 +162,8 @@ impl Linux {
             backend: config.backend,
             cpus: shape.cpus,
             functions,
-            tick_cycles: shape.costs.micros(TICK_MICROS),
+            tick_cycles,
+            disturbances: Disturbances::new(config, tick_cycles),
             counters: Counters::default(),
             open_batches: Mutex::new(None),
             monitor,

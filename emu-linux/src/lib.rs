@@ -17,6 +17,7 @@ pub mod apply;
 #[cfg(test)]
 mod behaviour;
 pub mod config;
+mod disturbance;
 pub mod functions;
 mod hash_fault;
 mod hash_lpar;

@@ -125,6 +125,8 @@ pub mod pcpu {
     pub const RQ_DEAD: u64 = 0x2038;
     /// Run queue: task that asked to be moved to another CPU, 0 if none.
     pub const RQ_MOVING: u64 = 0x2040;
+    /// Run queue: task that was switched out to go on elsewhere, 0 if none.
+    pub const RQ_PUSHING: u64 = 0x2048;
     /// First free page of this CPU's list, 0 if none.
     pub const PCP_FREE: u64 = 0x2080;
     /// Pages on it.
@@ -215,6 +217,8 @@ pub mod task {
     pub const MM: u64 = 120;
     /// CPU that it asked to be moved to.
     pub const MOVE_TO: u64 = 112;
+    /// CPU, plus one, that a timer interrupt wants it moved to; 0 if none does.
+    pub const PUSH_TO: u64 = 128;
 }
 
 /// The task runs or may run.

@@ -5,6 +5,7 @@
 use crate::config::{
     KernelVersion, Pages, Progress, RunConfig, RunError, ScheduleChoice, Source, nearest,
 };
+use crate::disturbance::Disturbances;
 use crate::invariant::Monitor;
 use crate::kernel::{Linux, machine_config};
 use crate::lazy_mmu::LazyMmuPolicy;
@@ -76,6 +77,7 @@ pub fn run_policy(
     let (default_kernel, default_cpus, name) = defaults(source, &work);
     let version = config.kernel.unwrap_or(default_kernel);
     let cpus = config.cpus.unwrap_or(default_cpus);
+    Disturbances::check(config, cpus)?;
     let shape = machine_config(config, version, Pages::K4, cpus)?;
     let monitor = config.check.then(|| {
         Arc::new(Mutex::new(Monitor::new(

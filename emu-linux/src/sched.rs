@@ -83,7 +83,9 @@ impl Linux {
         let state = cx.load_u64(field(prev, task::STATE), "schedule: state")?;
         if prev != idle {
             if preempted || state == STATE_RUNNING {
-                self.enqueue(cx, rq, prev)?;
+                if !self.begin_push(cx, rq, prev)? {
+                    self.enqueue(cx, rq, prev)?;
+                }
             } else {
                 cx.store_u64(field(prev, task::ON_RQ), 0, "schedule: deactivate")?;
             }
@@ -170,6 +172,7 @@ impl Linux {
             field(rq, pcpu::RQ_LOCK),
             "finish_task_switch: rq unlock",
         )?;
+        self.finish_push(cx, rq)?;
         if dead != NONE {
             self.free_task(cx, dead)?;
         }
@@ -191,7 +194,7 @@ impl Linux {
     }
 
     /// Appends to a run queue; its lock is held.
-    fn enqueue(&self, cx: &mut Ctx<'_>, rq: Ea, of: Ea) -> Run<()> {
+    pub(crate) fn enqueue(&self, cx: &mut Ctx<'_>, rq: Ea, of: Ea) -> Run<()> {
         let step = "enqueue_task";
         cx.store_u64(field(of, task::NEXT), 0, step)?;
         cx.store_u64(field(of, task::ON_RQ), 1, step)?;
@@ -228,9 +231,8 @@ impl Linux {
     pub(crate) fn wake_up_on(&self, cx: &mut Ctx<'_>, of: Ea, cpu: Option<CpuId>) -> Run<()> {
         self.work(cx, Func::WakeUp)?;
         let enabled = self.local_irq_save(cx)?;
-        let home = cx.load_u64(field(of, task::CPU), "try_to_wake_up: task_cpu")?;
+        let home = self.lock_task_rq(cx, of)?;
         let mut rq = percpu(home as u16);
-        self.raw_lock(cx, field(rq, pcpu::RQ_LOCK), "try_to_wake_up: rq lock")?;
         let state = cx.load_u64(field(of, task::STATE), "try_to_wake_up: state")?;
         let mut kick = None;
         if state == STATE_SLEEPING {
@@ -258,6 +260,23 @@ impl Linux {
         self.local_irq_restore(cx, enabled)
     }
 
+    /// Takes the lock of the run queue that a task is on or was on last (task_rq_lock); gives its CPU.
+    fn lock_task_rq(&self, cx: &mut Ctx<'_>, of: Ea) -> Run<u64> {
+        let at = field(of, task::CPU);
+        loop {
+            let home = cx.load_u64(at, "try_to_wake_up: task_cpu")?;
+            let lock = field(percpu(home as u16), pcpu::RQ_LOCK);
+            self.raw_lock(cx, lock, "try_to_wake_up: rq lock")?;
+            // Tasks that are pushed may have left meanwhile.
+            if self.disturbances.migrate_every.is_none()
+                || cx.load_u64(at, "try_to_wake_up: task_cpu")? == home
+            {
+                return Ok(home);
+            }
+            self.raw_unlock(cx, lock, "try_to_wake_up: rq unlock")?;
+        }
+    }
+
     /// wake_up_process().
     pub(crate) fn wake_up(&self, cx: &mut Ctx<'_>, of: Ea) -> Run<()> {
         self.wake_up_on(cx, of, None)
@@ -278,7 +297,7 @@ impl Linux {
     }
 
     /// Tells an idle CPU that it has work: the CPU to interrupt, if it is another one.
-    fn kick_if_idle(&self, cx: &mut Ctx<'_>, rq: Ea, cpu: u64) -> Run<Option<CpuId>> {
+    pub(crate) fn kick_if_idle(&self, cx: &mut Ctx<'_>, rq: Ea, cpu: u64) -> Run<Option<CpuId>> {
         let running = cx.load_u64(field(rq, pcpu::RQ_CURR), "check_preempt_curr")?;
         let idle = cx.load_u64(field(rq, pcpu::RQ_IDLE), "check_preempt_curr")?;
         if running != idle {
@@ -320,6 +339,7 @@ impl Linux {
             if left == 0 && waiting > 0 {
                 self.change_flags(cx, current, 0, TIF_NEED_RESCHED)?;
             }
+            self.disturb_running_task(cx, current, ticks)?;
         }
         if self.cpus > 1 && self.balance {
             let clocked = u64::from(ticks.is_multiple_of(BALANCE_TICKS));
@@ -342,7 +362,7 @@ impl Linux {
                 continue;
             }
             let waiting = cx.load_u64(field(other, pcpu::RQ_WAITING), "load_balance: other")?;
-            if waiting > busiest.0 {
+            if waiting > busiest.0 && !self.takes_a_pushed_task(cx, other)? {
                 busiest = (waiting, other);
             }
         }

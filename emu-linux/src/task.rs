@@ -128,6 +128,7 @@ impl Linux {
             (task::LAST_CPU, cpu),
             (task::MM, 0),
             (task::MOVE_TO, 0),
+            (task::PUSH_TO, 0),
         ];
         for (offset, value) in fields {
             cx.store_u64(field(at, offset), value, "copy_process")?;
@@ -271,7 +272,7 @@ impl Linux {
             }
             cx.set_interrupts(true)?;
             if self.need_resched(cx)? {
-                cx.set_decrementer(self.tick_cycles)?;
+                cx.set_decrementer(self.disturbances.timer_period)?;
                 self.preempt_enable_no_resched(cx)?;
                 self.schedule_idle(cx)?;
                 self.preempt_disable(cx)?;
@@ -352,7 +353,7 @@ impl Vectors for KernelVectors {
         linux.work(cx, Func::DoIrq)?;
         linux.add_preempt_count(cx, HARDIRQ_OFFSET)?;
         if interrupt == Interrupt::Decrementer {
-            cx.set_decrementer(linux.tick_cycles)?;
+            cx.set_decrementer(linux.disturbances.timer_period)?;
             linux.scheduler_tick(cx)?;
         }
         let left = linux.sub_preempt_count(cx, HARDIRQ_OFFSET)?;

@@ -3,6 +3,7 @@
 
 mod captures;
 mod determinism;
+mod disturbances;
 mod examples;
 mod hypervisor;
 mod invariants;

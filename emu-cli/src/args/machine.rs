@@ -49,6 +49,13 @@ pub struct MachineArgs {
     /// table [default: none is]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub fail_map: Option<u64>,
+    /// Let the timer of each CPU interrupt every N cycles, 10000 or more [default: 4 ms]
+    #[arg(long, value_name = "CYCLES", value_parser = clap::value_parser!(u64).range(10_000..=1_000_000_000_000))]
+    pub timer_period: Option<u64>,
+    /// Move the running task to another CPU, chosen from the seed, at every N-th timer interrupt of a
+    /// CPU [default: none is moved by force]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub migrate_every: Option<u64>,
     /// Who chooses where the model is free: the CPU clocks, a random number generator with the seed,
     /// or a schedule as printed by an earlier run [default: clocked]
     #[arg(long, value_name = "clocked|random|STRING")]
@@ -74,6 +81,8 @@ impl MachineArgs {
             schedule: self.schedule.clone(),
             fail_alloc: self.fail_alloc,
             fail_map: self.fail_map,
+            timer_period: self.timer_period,
+            migrate_every: self.migrate_every,
         }
     }
 }

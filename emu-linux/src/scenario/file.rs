@@ -7,6 +7,7 @@
 use super::error::{ScenarioError, ScenarioErrors};
 use super::{Scenario, Settings};
 use crate::config::{Backend, KernelVersion, Preempt, ScheduleChoice, nearest};
+use crate::disturbance::{TIMER_PERIOD_MAX, TIMER_PERIOD_MIN};
 use crate::lazy_mmu::policy::policies;
 use crate::workload::{self, Workload};
 use std::ops::{Range, RangeInclusive};
@@ -34,7 +35,7 @@ const KEYS: &[&str] = &[
 /// Keys without which there is no scenario.
 const NEEDED: [&str; 3] = ["name", "summary", "workload"];
 /// Keys of the table of disturbances.
-const DISTURBANCES: &[&str] = &["fail-alloc", "fail-map"];
+const DISTURBANCES: &[&str] = &["timer-period", "migrate-every", "fail-alloc", "fail-map"];
 /// Longest name, in bytes.
 const NAME_BYTES_MAX: usize = 40;
 /// Longest summary, in bytes.
@@ -159,8 +160,14 @@ impl<'t> Reader<'t> {
     }
 
     fn disturbance(&mut self, entry: &Entry<'_>) {
-        let nth = self.number(entry, 1..=u64::MAX);
+        let range = match entry.key {
+            "timer-period" => TIMER_PERIOD_MIN..=TIMER_PERIOD_MAX,
+            _ => 1..=u64::MAX,
+        };
+        let nth = self.number(entry, range);
         match entry.key {
+            "timer-period" => self.settings.timer_period = nth,
+            "migrate-every" => self.settings.migrate_every = nth,
             "fail-alloc" => self.settings.fail_alloc = nth,
             _ => self.settings.fail_map = nth,
         }

@@ -45,6 +45,10 @@ settings! {
     fail_alloc: u64,
     /// Which page that vmalloc is to map is missing.
     fail_map: u64,
+    /// Cycles between two timer interrupts.
+    timer_period: u64,
+    /// Which timer interrupts move the running task.
+    migrate_every: u64,
 }
 
 impl Settings {
@@ -65,6 +69,8 @@ impl Settings {
             schedule: schedule.unwrap_or(usual.schedule),
             fail_alloc: self.fail_alloc,
             fail_map: self.fail_map,
+            timer_period: self.timer_period,
+            migrate_every: self.migrate_every,
             ..RunConfig::new(policy)
         }
     }
@@ -79,6 +85,8 @@ impl Settings {
             operations: config.operations.or(self.operations),
             fail_alloc: config.fail_alloc.or(self.fail_alloc),
             fail_map: config.fail_map.or(self.fail_map),
+            timer_period: config.timer_period.or(self.timer_period),
+            migrate_every: config.migrate_every.or(self.migrate_every),
             ..config.clone()
         }
     }

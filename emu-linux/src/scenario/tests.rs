@@ -114,7 +114,8 @@ fn every_key_reaches_its_setting() {
     let text = format!(
         "{GOOD}policy = 'mmotm'\nkernel = '6.1'\npages = '4k'\nbackend = 'lpar'\npreempt = 'none'\n\
          cpus = 3\nhtab-bits = 12\nseed = 0x9\nschedule = 'random'\npin = true\ntouch = 7\n\
-         operations = 1_000\n[disturbances]\nfail-alloc = 2\nfail-map = 6\n"
+         operations = 1_000\n[disturbances]\nfail-alloc = 2\nfail-map = 6\n\
+         timer-period = 10000\nmigrate-every = 5\n"
     );
     let scenario = Scenario::parse(&text).unwrap();
     assert_eq!((scenario.name(), scenario.summary()), ("x", "y"));
@@ -133,6 +134,8 @@ fn every_key_reaches_its_setting() {
         schedule: Some(ScheduleChoice::Random),
         fail_alloc: Some(2),
         fail_map: Some(6),
+        timer_period: Some(10_000),
+        migrate_every: Some(5),
     };
     assert_eq!(scenario.settings(), &expected);
 }
