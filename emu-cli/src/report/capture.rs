@@ -5,6 +5,8 @@ use emu_linux::trace::{Backend, Counts, Format, Survey, emut};
 
 /// Tasks and segments named one by one.
 const NAMES_MAX: usize = 16;
+/// Possible sizes of the hash table named one by one; more of them say nothing.
+const HTAB_SIZES_MAX: usize = 3;
 
 /// What the capture holds, what is odd about it, and what it counted.
 pub fn text(survey: &Survey, format: Format) -> String {
@@ -48,6 +50,15 @@ fn holds(survey: &Survey, format: Format) -> String {
         Some(Backend::Native) => about.push("native hash table".to_owned()),
         Some(Backend::Lpar) => about.push("hash table behind hypercalls".to_owned()),
         None => {}
+    }
+    let sizes: Vec<String> = survey
+        .kernel_hint
+        .htab_bits
+        .iter()
+        .map(|bits| format!("2^{bits}"))
+        .collect();
+    if (1..=HTAB_SIZES_MAX).contains(&sizes.len()) {
+        about.push(format!("{} groups", sizes.join(" or ")));
     }
     if let Some(release) = survey.kernel_hint.release_min {
         about.push(format!("kernel {release} or later"));

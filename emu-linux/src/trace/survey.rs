@@ -4,6 +4,7 @@
 //! length of the file, and refuses captures that would need more.
 
 use super::areas::{AREAS_MAX, Areas, Step};
+use super::mask_votes::{HtabSizes, MaskVotes};
 use super::page_votes::PageVotes;
 use super::recorded::Counter;
 use super::unknown::Unknown;
@@ -46,6 +47,8 @@ pub struct KernelHint {
     pub backend: Option<Backend>,
     /// Oldest release that can have written this: 6.2 brought the `vmalloc:*` tracepoints.
     pub release_min: Option<&'static str>,
+    /// Sizes of the hash table that explain the recorded inserts.
+    pub htab_bits: HtabSizes,
 }
 
 /// What a capture holds.
@@ -168,6 +171,7 @@ struct Pass {
     cpus: BTreeSet<u16>,
     pages: PageVotes,
     hint: KernelHint,
+    mask: MaskVotes,
     has_touches: bool,
     has_need_records: bool,
 }
@@ -182,6 +186,7 @@ impl Pass {
         }
         self.cpus.insert(record.cpu);
         self.counter.record(record);
+        self.mask.record(&record.event);
         self.learn(&record.event);
         self.areas.set_page_bytes(self.pages.for_replay());
         self.areas.record(record, &mut self.steps);
@@ -288,7 +293,10 @@ impl Pass {
             has_touches: self.has_touches,
             has_need_records: self.has_need_records,
             synthesised,
-            kernel_hint: self.hint,
+            kernel_hint: KernelHint {
+                htab_bits: self.mask.sizes(),
+                ..self.hint
+            },
             recorded,
         };
         Ok((

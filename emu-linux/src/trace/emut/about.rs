@@ -5,7 +5,7 @@
 use super::layout::{
     ABSENT, HEADER_BYTES, Header, MAGIC, RECORD_BYTES, RecordedTotals, TASK_BYTES, VERSION, flag,
 };
-use crate::trace::{Backend, Survey, TaskId, Unexplained};
+use crate::trace::{Backend, HtabSizes, Survey, TaskId, Unexplained};
 
 /// The header of a file that holds nothing yet, as the survey has it.
 pub(super) fn header_of(survey: &Survey, page_bytes: u64) -> Header {
@@ -29,6 +29,7 @@ pub(super) fn header_of(survey: &Survey, page_bytes: u64) -> Header {
         record_bytes: (RECORD_BYTES as u16).into(),
         task_bytes: (TASK_BYTES as u16).into(),
         flags: flags.into(),
+        htab_bits: hint.htab_bits.mask().into(),
         page_bytes: u32::try_from(page_bytes).unwrap_or(u32::MAX).into(),
         existing: (survey.pre_existing.len() as u64).into(),
         lines: survey.lines.into(),
@@ -88,6 +89,7 @@ pub(super) fn survey_of(
         (true, false) => Some(Backend::Native),
         (false, false) => None,
     };
+    survey.kernel_hint.htab_bits = HtabSizes::from_mask(header.htab_bits.get()).unwrap_or_default();
     survey.kernel_hint.release_min = has(flag::RELEASE_6_2).then_some("6.2");
     survey.recorded.init_mm = recorded(header.init_mm.get());
     let (whole, counts) = (&mut survey.recorded.whole, &header.counts);

@@ -81,7 +81,9 @@ pub(super) struct Header {
     pub unexplained_frees: U64,
     pub init_mm: U64,
     pub counts: RecordedTotals,
-    pub reserved: [u8; 32],
+    /// Sizes of the hash table that explain the recorded inserts: bit n for 2^n groups.
+    pub htab_bits: U32,
+    pub reserved: [u8; 28],
     /// CRC-32 of everything behind the header.
     pub body_crc: U32,
     /// CRC-32 of the header up to here.

@@ -11,6 +11,7 @@ use super::layout::{
 use super::writer::{NAMES_BYTES_MAX, TASKS_MAX, header_crc};
 use crate::trace::areas::AREAS_MAX;
 use crate::trace::ftrace::LINE_BYTES_MAX;
+use crate::trace::mask_votes::HtabSizes;
 use crate::trace::recorded::SEGMENTS_MAX;
 use crate::trace::{Op, Survey, TaskId, TraceError, TraceOp};
 use emu_mmu::FileMap;
@@ -105,7 +106,8 @@ impl EmutFile {
             bytes,
         };
         if header.flags.get() & !flag::ALL != 0
-            || header.reserved != [0; 32]
+            || header.reserved != [0; 28]
+            || HtabSizes::from_mask(header.htab_bits.get()).is_none()
             || open.existing > AREAS_MAX as u64
         {
             return Err(damaged("its header has values that no writer gives"));
