@@ -169,7 +169,7 @@ fn command() -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use emu_linux::{Backend, KernelVersion, Preempt, ScheduleChoice};
+    use emu_linux::{Backend, KernelVersion, Pages, Preempt, ScheduleChoice};
 
     fn typed(line: &str) -> Result<CommandLine, clap::Error> {
         parse(line.split_whitespace().map(OsString::from))
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn every_flag_reaches_its_field() {
-        let line = "emu run s --policy p --kernel 6.1 --pages 4k --backend lpar --htab-bits 12 \
+        let line = "emu run s --policy p --kernel 6.1 --pages 64k --hpte-pages 4k --backend lpar --htab-bits 12 \
                     --cpus 3 --seed 9 --touch 7 --operations 5 --pin --kernel-log k --json --fail-alloc 2 \
                     --fail-map 6 --timer-period 20000 --migrate-every 4 --preempt none --schedule emu1:3.1 --no-check -o out";
         let Verb::Run(run) = typed(line).unwrap().verb else {
@@ -191,6 +191,10 @@ mod tests {
         let machine = run.machine;
         assert_eq!((run.source, run.policy), ("s".into(), Some("p".into())));
         assert_eq!(machine.kernel, Some(KernelVersion::V6_1));
+        assert_eq!(
+            (machine.pages, machine.hpte_pages),
+            (Some(Pages::K64), Some(Pages::K4))
+        );
         assert_eq!(machine.backend, Some(Backend::Lpar));
         assert_eq!((machine.htab_bits, machine.cpus), (Some(12), Some(3)));
         assert_eq!(
@@ -223,7 +227,7 @@ mod tests {
     #[test]
     fn refusals_name_the_value_and_what_would_be_right() {
         for (line, words) in [
-            ("emu run s --pages 64k", ["64k", "4k"]),
+            ("emu run s --pages 16k", ["16k", "64k"]),
             ("emu run s --backend xen", ["xen", "lpar"]),
             ("emu run s --kernel 2.6.39", ["2.6.39", "2.6.38"]),
             ("emu run s --preempt rt", ["sleep", "policy `rt`"]),

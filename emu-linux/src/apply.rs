@@ -76,7 +76,7 @@ impl Linux {
                 let result = if level == 1 {
                     self.apply_to_pte_range(cx, entry, ea, next, f)?
                 } else {
-                    match self.table_alloc(cx, Mm::INIT, entry)? {
+                    match self.table_alloc(cx, Mm::INIT, entry, level)? {
                         Ok(below) => self.apply_to_level(cx, level - 1, below, ea, next, f)?,
                         Err(errno) => Err(errno),
                     }
@@ -101,7 +101,7 @@ impl Linux {
     ) -> Kernel<()> {
         cx.call("apply_to_pte_range", |cx| {
             self.work(cx, Func::ApplyToPteRange)?;
-            let table = self.table_alloc(cx, Mm::INIT, pmd)?;
+            let table = self.table_alloc(cx, Mm::INIT, pmd, 1)?;
             self.policy.kernel_table_allocated(self, cx)?;
             let table = match table {
                 Ok(table) => table,

@@ -36,16 +36,19 @@ pub enum Pages {
     /// 4 KiB (CONFIG_PPC_4K_PAGES).
     #[default]
     K4,
+    /// 64 KiB (CONFIG_PPC_64K_PAGES).
+    K64,
 }
 
 impl Pages {
     /// All of them, smallest first.
-    pub const ALL: [Pages; 1] = [Pages::K4];
+    pub const ALL: [Pages; 2] = [Pages::K4, Pages::K64];
 
     /// The name as typed and reported.
     pub const fn name(self) -> &'static str {
         match self {
             Pages::K4 => "4k",
+            Pages::K64 => "64k",
         }
     }
 
@@ -53,12 +56,18 @@ impl Pages {
     pub const fn shift(self) -> u32 {
         match self {
             Pages::K4 => 12,
+            Pages::K64 => 16,
         }
     }
 
     /// Bytes of a page.
     pub const fn bytes(self) -> u64 {
         1 << self.shift()
+    }
+
+    /// The size with so many bytes.
+    pub fn of_bytes(bytes: u64) -> Option<Pages> {
+        Pages::ALL.into_iter().find(|pages| pages.bytes() == bytes)
     }
 }
 
@@ -162,9 +171,15 @@ pub struct RunConfig {
     pub policy_file: Option<PolicyFile>,
     /// Kernel; `None` takes the source's own (2.6.38 for scenarios, 6.1 for traces).
     pub kernel: Option<KernelVersion>,
+    /// Base page size; `None` takes the source's own (4K for scenarios, the recorded kernel's for traces).
+    pub pages: Option<Pages>,
+    /// Size of the hash-table entries for the pages of a 64K kernel, on vmalloc and user addresses; `None`
+    /// takes the largest that the CPU has. Refused with 4K pages, where there is no choice.
+    pub hpte_pages: Option<Pages>,
     /// Who writes the hash table.
     pub backend: Backend,
-    /// log2 of the number of groups; `None` takes the kernel's rule for the memory size.
+    /// log2 of the number of groups; `None` takes the kernel's rule for the memory size, or what explains
+    /// the inserts of a trace that contradict it.
     pub htab_bits: Option<u8>,
     /// Number of CPUs, 1 to 64; `None` takes the source's own.
     pub cpus: Option<u16>,
@@ -201,6 +216,8 @@ impl RunConfig {
             policy: policy.to_owned(),
             policy_file: None,
             kernel: None,
+            pages: None,
+            hpte_pages: None,
             backend: Backend::Native,
             htab_bits: None,
             cpus: None,
@@ -250,9 +267,10 @@ pub enum RunError {
         /// What would be right.
         right: String,
     },
-    /// The trace was recorded on a kernel with another page size.
+    /// The trace was recorded on a kernel with another page size than the one asked for.
     #[error(
-        "{name} was recorded on a kernel with {recorded}-byte pages; only 4096-byte pages can be replayed"
+        "{name} was recorded on a kernel with {recorded}-byte pages; replay it without `--pages`, which takes \
+         the recorded size"
     )]
     PageSize {
         /// The trace.

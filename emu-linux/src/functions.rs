@@ -46,6 +46,7 @@ functions! {
     PteUpdate = "pte_update",
     HashPage = "hash_page",
     HashPage4k = "hash_page_4k",
+    HashPage64k = "hash_page_64k",
     DoPageFault = "do_page_fault",
     SlbMiss = "slb_miss",
     NativeHpteInsert = "native_hpte_insert",

@@ -1,15 +1,18 @@
 //! The hash-fault path: from a storage interrupt to an entry in the hash table, with the BUSY and
 //! HASHPTE protocol on the Linux PTE and no lock.
 //!
-//! Owns `hash_page`. Refuses page faults: what has no PTE to hash goes to do_page_fault.
+//! Owns `hash_page`; what is different with 64K pages is in `large`. Refuses page faults: what has no PTE to hash goes to do_page_fault.
 
+mod large;
+
+use crate::config::Pages;
 use crate::functions::Func;
 use crate::kernel::Linux;
 use crate::layout::pa;
 use crate::mm::{Mm, VirtualPage};
 use crate::report::count;
 use crate::tracepoint::Tracepoint;
-use emu_core::{Ctx, Exception, Run};
+use emu_core::{Ctx, Exception, Run, Step};
 use emu_mmu::{Ea, Fault, HpteR, PageSize};
 
 const DSISR_STORE: u32 = 0x0200_0000;
@@ -30,6 +33,22 @@ struct HashTarget {
     page: VirtualPage,
     ptep: Ea,
 }
+
+/// The access that a page is hashed for.
+#[derive(Clone, Copy)]
+struct HashAccess {
+    /// Bits that the PTE must have.
+    bits: u64,
+    store: bool,
+    /// The hardware had found no HPTE.
+    no_hpte: bool,
+}
+
+/// Steps of a claim: the reserving load and the store.
+const CLAIM_4K: [Step; 2] = [
+    "__hash_page_4K: ldarx pte",
+    "__hash_page_4K: stdcx. pte busy",
+];
 
 /// What a claim of a PTE found.
 enum Claim {
@@ -98,23 +117,44 @@ impl Linux {
         if pte & access != access {
             return Ok(HashResult::PageFault);
         }
-        let target = HashTarget {
-            page: self.virtual_page(cx, mm, ea)?,
-            ptep,
-        };
-        self.hash_page_4k(cx, target, access, store, no_hpte)
+        self.hash_pte(cx, mm, ea, ptep, access, store, no_hpte)
     }
 
     /// hash_preload(): hashes a page that was just mapped. Interrupts are off, the page-table lock is held.
     pub(crate) fn hash_preload(&self, cx: &mut Ctx<'_>, mm: Mm, ea: Ea, ptep: Ea) -> Run<()> {
         self.work(cx, Func::HashPage)?;
-        let target = HashTarget {
-            page: self.virtual_page(cx, mm, ea)?,
-            ptep,
-        };
         let access = self.layout.pte.present;
-        self.hash_page_4k(cx, target, access, false, true)
+        self.hash_pte(cx, mm, ea, ptep, access, false, true)
             .map(|_| ())
+    }
+
+    /// The way into the hash table that the kernel's page size and the segment's leave.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a fault, and what it was answered so far"
+    )]
+    fn hash_pte(
+        &self,
+        cx: &mut Ctx<'_>,
+        mm: Mm,
+        ea: Ea,
+        ptep: Ea,
+        access: u64,
+        store: bool,
+        no_hpte: bool,
+    ) -> Run<HashResult> {
+        let page = self.virtual_page(cx, mm, ea)?;
+        let target = HashTarget { page, ptep };
+        let fault = HashAccess {
+            bits: access,
+            store,
+            no_hpte,
+        };
+        match (self.layout.pages, page.size) {
+            (Pages::K4, _) => self.hash_page_4k(cx, target, fault),
+            (Pages::K64, PageSize::P4K) => self.hash_piece(cx, target, fault),
+            (Pages::K64, _) => self.hash_page_64k(cx, target, fault),
+        }
     }
 
     /// __hash_page_4K().
@@ -122,13 +162,11 @@ impl Linux {
         &self,
         cx: &mut Ctx<'_>,
         target: HashTarget,
-        access: u64,
-        store: bool,
-        no_hpte: bool,
+        access: HashAccess,
     ) -> Run<HashResult> {
         self.work(cx, Func::HashPage4k)?;
         let HashTarget { page, ptep } = target;
-        let (old, mut new) = match self.claim_pte(cx, ptep, access, store)? {
+        let (old, mut new) = match self.claim_pte(cx, ptep, access, 0, &CLAIM_4K)? {
             Claim::Claimed(old, new) => (old, new),
             Claim::Answer(answer) => return Ok(answer),
         };
@@ -136,8 +174,8 @@ impl Linux {
         let bits = self.layout.pte;
         let flags = self.layout.hpte_flags(new);
         if old & bits.hashpte != 0 {
-            let index = self.recorded_slot(page, old);
-            if self.hpte_updatepp(cx, index, page, flags, no_hpte)? {
+            let index = self.slot_of(page, bits.hidx(old));
+            if self.hpte_updatepp(cx, index, page, flags, access.no_hpte)? {
                 cx.store_u64(ptep, new & !bits.busy, "__hash_page_4K: store updated pte")?;
                 return Ok(HashResult::Retry);
             }
@@ -155,30 +193,58 @@ impl Linux {
     }
 
     /// Sets BUSY on the PTE if the access is allowed and nobody works on it. The order of the two checks
-    /// differs between the kernels.
-    fn claim_pte(&self, cx: &mut Ctx<'_>, ptep: Ea, access: u64, store: bool) -> Run<Claim> {
+    /// differs between the kernels. Sets the bits `set` with it.
+    fn claim_pte(
+        &self,
+        cx: &mut Ctx<'_>,
+        ptep: Ea,
+        access: HashAccess,
+        set: u64,
+        [load, store]: &[Step; 2],
+    ) -> Run<Claim> {
         let bits = self.layout.pte;
         loop {
-            let old = cx.load_reserve(ptep, "__hash_page_4K: ldarx pte")?;
+            let old = cx.load_reserve(ptep, load)?;
             let busy = old & bits.busy != 0;
-            let denied = old & access != access;
+            let denied = old & access.bits != access.bits;
             if busy && (self.layout.busy_before_access || !denied) {
                 return Ok(Claim::Answer(HashResult::Retry));
             }
             if denied {
                 return Ok(Claim::Answer(HashResult::PageFault));
             }
-            let mut new = old | bits.busy | bits.accessed;
+            let mut new = old | bits.busy | bits.accessed | set;
             if self.layout.hashpte_with_busy {
                 new |= bits.hashpte;
             }
-            if store {
+            if access.store {
                 new |= bits.dirty;
             }
-            if cx.store_conditional(ptep, new, "__hash_page_4K: stdcx. pte busy")? {
+            if cx.store_conditional(ptep, new, store)? {
                 return Ok(Claim::Claimed(old, new));
             }
         }
+    }
+
+    /// Hashes a page as if its segment had pages of a size; for tests.
+    #[cfg(test)]
+    pub(crate) fn hash_as(&self, cx: &mut Ctx<'_>, ea: Ea, ptep: Ea, size: PageSize) -> Run<()> {
+        let page = VirtualPage {
+            size,
+            ..self.kernel_page(ea)
+        };
+        let access = HashAccess {
+            bits: self.layout.access_bits(false, true),
+            store: true,
+            no_hpte: true,
+        };
+        let target = HashTarget { page, ptep };
+        let answer = match size {
+            PageSize::P4K => self.hash_piece(cx, target, access)?,
+            _ => self.hash_page_64k(cx, target, access)?,
+        };
+        assert_eq!(answer, HashResult::Retry);
+        Ok(())
     }
 
     /// What a store to a PTE would be answered without being claimed; for tests.
@@ -187,27 +253,37 @@ impl Linux {
         &self,
         cx: &mut Ctx<'_>,
         ptep: Ea,
-        access: u64,
+        bits: u64,
     ) -> Run<Option<HashResult>> {
-        Ok(match self.claim_pte(cx, ptep, access, true)? {
+        let access = HashAccess {
+            bits,
+            store: true,
+            no_hpte: true,
+        };
+        Ok(match self.claim_pte(cx, ptep, access, 0, &CLAIM_4K)? {
             Claim::Claimed(..) => None,
             Claim::Answer(answer) => Some(answer),
         })
     }
 
     /// Inserts into the primary group, else the secondary, else evicts from one of them and tries again.
-    /// Gives the slot record. Nothing checks whether another entry for the page exists.
+    /// Gives the slot record. Nothing checks whether another entry for the page exists. A slot that the record
+    /// cannot hold is given back, and one of the primary group is made free instead.
     fn insert_somewhere(&self, cx: &mut Ctx<'_>, page: VirtualPage, r: HpteR) -> Run<u64> {
-        let hash = page.vpn.hash(page.segment, PageSize::P4K);
+        let hash = page.vpn.hash(page.segment, page.size);
         let (primary, secondary) = (self.hpt.primary(hash), self.hpt.secondary(hash));
         loop {
             if let Some(hidx) = self.hpte_insert(cx, primary, page, r, false)? {
                 return Ok(hidx);
             }
-            if let Some(hidx) = self.hpte_insert(cx, secondary, page, r, true)? {
+            let hidx = self.hpte_insert(cx, secondary, page, r, true)?;
+            let unusable = hidx.filter(|&hidx| self.layout.pte.is_unusable(hidx));
+            if let Some(hidx) = unusable {
+                self.hpte_invalidate(cx, self.slot_of(page, hidx), page, false)?;
+            } else if let Some(hidx) = hidx {
                 return Ok(hidx);
             }
-            let victim = if cx.timebase_bits(1)? == 1 {
+            let victim = if unusable.is_some() || cx.timebase_bits(1)? == 1 {
                 primary
             } else {
                 secondary
@@ -250,7 +326,7 @@ impl Linux {
     /// slbmte of the segment of a kernel address into a slot. The linear map has 16M pages.
     pub(crate) fn slbmte_kernel(&self, cx: &mut Ctx<'_>, ea: Ea, slot: u64) -> Run<()> {
         let page = if self.layout.is_vmalloc(ea) {
-            PageSize::P4K
+            self.hpte_page
         } else {
             PageSize::P16M
         };

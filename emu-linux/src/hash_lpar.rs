@@ -7,16 +7,17 @@
 use crate::config::KernelVersion;
 use crate::functions::Func;
 use crate::kernel::Linux;
-use crate::memmap::{batch, field, global};
+use crate::memmap::global;
 use crate::mm::VirtualPage;
 use crate::report::count;
+use crate::tracepoint::Tracepoint;
 use emu_core::{Ctx, Exception, Run, Step};
 use emu_mmu::hcall::{
     Answer, BULK_ENTRIES_MAX, H_ANDCOND, H_AVPN, HBR_END, HBR_NOT_FOUND, bulk_request,
 };
 use emu_mmu::{
     Barrier, Ea, GroupIndex, Hcall, HcallError, HpteIndex, HpteR, HpteV, Hypervisor, Ra,
-    TableAccess, TlbInvalidate, Vpn,
+    TableAccess, TlbInvalidate,
 };
 
 /// Bits of doubleword 1 that H_PROTECT takes where they stand, and those it takes shifted down.
@@ -178,10 +179,15 @@ impl Linux {
         })?;
         match removed {
             Ok(_) => count(&self.counters.hpte_invalidations),
-            Err(HcallError::NotFound) => {}
+            Err(HcallError::NotFound) => self.note_nothing_to_remove(cx, page),
             Err(error) => return fatal(error),
         }
         Ok(())
+    }
+
+    fn note_nothing_to_remove(&self, cx: &Ctx<'_>, page: VirtualPage) {
+        let VirtualPage { vpn, segment, size } = page;
+        self.trace(cx, Tracepoint::NothingToRemove { vpn, segment, size });
     }
 
     /// pSeries_lpar_flush_hash_range(): four translations a call. Which batch it flushes is looked up
@@ -198,25 +204,21 @@ impl Linux {
             self.work(cx, Func::PseriesLparFlushHashRange)?;
             let b = self.policy.flush_range_batch(self, cx, callers_batch)?;
             let locked = self.lock_lpar_tlbie(cx)?;
-            let segment = self.batch_segment(cx, b)?;
-            let mut words = [HBR_END; 2 * BULK_ENTRIES_MAX];
-            let mut used = 0;
+            let sizes = self.batch_sizes(cx, b)?;
+            let mut pages = Vec::with_capacity(BULK_ENTRIES_MAX);
             for i in 0..number {
                 self.work(cx, Func::PseriesLparFlushHashRangeEntry)?;
-                let vpn = cx.load_u64(field(b, batch::VPN + i * 8), STEP)?;
-                let pte = cx.load_u64(field(b, batch::PTE + i * 8), STEP)?;
-                let vpn = Vpn::new(vpn);
-                let page = VirtualPage { vpn, segment };
-                let request = bulk_request(self.recorded_slot(page, pte), self.hpte_pattern(page));
-                words[used..used + 2].copy_from_slice(&request);
-                used += 2;
-                if used == words.len() {
-                    self.h_bulk_remove(cx, &mut words, used)?;
-                    (words, used) = ([HBR_END; 2 * BULK_ENTRIES_MAX], 0);
+                let (page, rpte) = self.batch_entry(cx, b, i, sizes, [STEP; 2])?;
+                for (page, index) in self.recorded_slots(page, rpte) {
+                    pages.push((page, index));
+                    if pages.len() == BULK_ENTRIES_MAX {
+                        self.h_bulk_remove(cx, &pages)?;
+                        pages.clear();
+                    }
                 }
             }
-            if used > 0 {
-                self.h_bulk_remove(cx, &mut words, used)?;
+            if !pages.is_empty() {
+                self.h_bulk_remove(cx, &pages)?;
             }
             match locked {
                 Some(enabled) => self.unlock_lpar_tlbie(cx, enabled),
@@ -225,22 +227,23 @@ impl Linux {
         })
     }
 
-    /// H_BULK_REMOVE of the first `used` words.
-    fn h_bulk_remove(
-        &self,
-        cx: &mut Ctx<'_>,
-        words: &mut [u64; 2 * BULK_ENTRIES_MAX],
-        used: usize,
-    ) -> Run<()> {
+    /// H_BULK_REMOVE of up to four pages, each from its slot.
+    fn h_bulk_remove(&self, cx: &mut Ctx<'_>, pages: &[(VirtualPage, HpteIndex)]) -> Run<()> {
+        let mut words = [HBR_END; 2 * BULK_ENTRIES_MAX];
+        for (pair, &(page, index)) in words.chunks_exact_mut(2).zip(pages) {
+            pair.copy_from_slice(&bulk_request(index, self.hpte_pattern(page)));
+        }
         let done = self.hcall(cx, Hcall::BulkRemove, |hv, table| {
-            hv.bulk_remove(table, words)
+            hv.bulk_remove(table, &mut words)
         })?;
         if let Err(error) = done {
             return fatal(error);
         }
-        for answer in words[..used].iter().step_by(2) {
+        for (answer, &(page, _)) in words.iter().step_by(2).zip(pages) {
             if answer & HBR_NOT_FOUND == 0 {
                 count(&self.counters.hpte_invalidations);
+            } else {
+                self.note_nothing_to_remove(cx, page);
             }
         }
         Ok(())

@@ -5,14 +5,13 @@
 
 use crate::functions::Func;
 use crate::kernel::Linux;
-use crate::layout::va;
-use crate::memmap::{batch, field, global, pcpu};
+use crate::layout::{RealPte, va};
+use crate::memmap::{global, pcpu};
 use crate::mm::VirtualPage;
 use crate::report::count;
 use emu_core::{Ctx, Exception, Run, Step};
 use emu_mmu::{
-    Barrier, CompareOrder, Ea, GroupIndex, HpteIndex, HpteR, HpteV, PageSize, Ra, TableAccess,
-    TlbInvalidate, Vpn,
+    Barrier, CompareOrder, Ea, GroupIndex, HpteIndex, HpteR, HpteV, Ra, TableAccess, TlbInvalidate,
 };
 
 /// The table as the kernel reaches it: through the linear map.
@@ -84,9 +83,9 @@ impl TableAccess for RealTable<'_, '_> {
 }
 
 impl Linux {
-    /// V pattern of a 4K page, valid and unlocked.
+    /// V pattern of a page, valid and unlocked.
     pub(crate) fn hpte_pattern(&self, page: VirtualPage) -> HpteV {
-        HpteV::new(page.vpn, page.segment, PageSize::P4K).with_valid()
+        HpteV::new(page.vpn, page.segment, page.size).with_valid()
     }
 
     fn compare_order(&self) -> CompareOrder {
@@ -172,11 +171,11 @@ impl Linux {
     pub(crate) fn tlbie(&self, cx: &mut Ctx<'_>, pages: &[VirtualPage], local: bool) -> Run<()> {
         let operands: Vec<TlbInvalidate> = pages
             .iter()
-            .map(|&VirtualPage { vpn, segment }| TlbInvalidate {
-                vpn,
-                segment,
-                base: PageSize::P4K,
-                actual: PageSize::P4K,
+            .map(|&page| TlbInvalidate {
+                vpn: page.vpn,
+                segment: page.segment,
+                base: page.size,
+                actual: page.size,
                 local,
             })
             .collect();
@@ -212,38 +211,49 @@ impl Linux {
         cx.call("native_flush_hash_range", |cx| {
             self.work(cx, Func::NativeFlushHashRange)?;
             let b = self.policy.flush_range_batch(self, cx, callers_batch)?;
-            let segment = self.batch_segment(cx, b)?;
+            let sizes = self.batch_sizes(cx, b)?;
             let enabled = self.local_irq_save(cx)?;
             let mut pages = Vec::with_capacity(number as usize);
             for i in 0..number {
                 self.work(cx, Func::NativeFlushHashRangeEntry)?;
-                let vpn =
-                    cx.load_u64(field(b, batch::VPN + i * 8), "native_flush_hash_range: vpn")?;
-                let pte =
-                    cx.load_u64(field(b, batch::PTE + i * 8), "native_flush_hash_range: pte")?;
-                let page = VirtualPage {
-                    vpn: Vpn::new(vpn),
-                    segment,
-                };
-                let index = self.recorded_slot(page, pte);
-                let (want, order) = (self.hpte_pattern(page), self.compare_order());
-                if self
-                    .hpt
-                    .invalidate(&mut LinearTable(cx), index, want, order)?
-                {
-                    count(&self.counters.hpte_invalidations);
+                let steps = [
+                    "native_flush_hash_range: vpn",
+                    "native_flush_hash_range: pte",
+                ];
+                let (page, rpte) = self.batch_entry(cx, b, i, sizes, steps)?;
+                for (page, index) in self.recorded_slots(page, rpte) {
+                    let (want, order) = (self.hpte_pattern(page), self.compare_order());
+                    if self
+                        .hpt
+                        .invalidate(&mut LinearTable(cx), index, want, order)?
+                    {
+                        count(&self.counters.hpte_invalidations);
+                    }
+                    pages.push(page);
                 }
-                pages.push(page);
             }
             self.tlbie(cx, &pages, local)?;
             self.local_irq_restore(cx, enabled)
         })
     }
 
-    /// The slot that a PTE records for its page.
-    pub(crate) fn recorded_slot(&self, page: VirtualPage, pte: u64) -> HpteIndex {
-        let hash = page.vpn.hash(page.segment, PageSize::P4K);
-        let hidx = self.layout.pte.hidx(pte);
+    /// The HPTEs that a PTE records for its page, each with what it maps: one, or those of the hashed pieces.
+    pub(crate) fn recorded_slots(
+        &self,
+        page: VirtualPage,
+        rpte: RealPte,
+    ) -> impl Iterator<Item = (VirtualPage, HpteIndex)> {
+        self.layout
+            .hashed_pieces(rpte, page.size)
+            .map(move |(piece, hidx)| {
+                let page = page.piece(piece);
+                (page, self.slot_of(page, hidx))
+            })
+    }
+
+    /// The slot that a slot record names for a page.
+    pub(crate) fn slot_of(&self, page: VirtualPage, hidx: u64) -> HpteIndex {
+        let hash = page.vpn.hash(page.segment, page.size);
         let group = if hidx & 8 != 0 {
             self.hpt.secondary(hash)
         } else {

@@ -41,6 +41,8 @@ pub struct Linux {
     pub(crate) policy: Box<dyn LazyMmuPolicy>,
     pub(crate) machine: MachineKind,
     pub(crate) segment: SegmentSize,
+    /// Page size of the vmalloc and user segments (mmu_vmalloc_psize, mmu_virtual_psize).
+    pub(crate) hpte_page: PageSize,
     pub(crate) hpt: Hpt,
     pub(crate) backend: Backend,
     pub(crate) cpus: u16,
@@ -95,6 +97,48 @@ pub const fn default_htab_bits(pages: Pages) -> u8 {
     (RAM_BYTES.ilog2() - (pages.shift() + 1)) as u8
 }
 
+/// True for a CPU whose MMU has 64K pages: POWER5+ and later.
+const fn has_64k_pages(machine: MachineKind) -> bool {
+    match machine {
+        MachineKind::Ppc970 => false,
+        MachineKind::Power8 => true,
+    }
+}
+
+/// Size of the HPTEs on vmalloc and user addresses: the base page's where the CPU has it, else 4K
+/// (htab_init_page_sizes, arch/powerpc/mm/hash_utils_64.c).
+fn hpte_page(
+    asked: Option<Pages>,
+    machine: MachineKind,
+    pages: Pages,
+) -> Result<PageSize, RunError> {
+    let refuse = |value: Pages, right: String| {
+        Err(RunError::Value {
+            what: "--hpte-pages",
+            value: value.name().to_owned(),
+            right,
+        })
+    };
+    match (pages, asked) {
+        (Pages::K4, None) | (Pages::K64, Some(Pages::K4)) => Ok(PageSize::P4K),
+        (Pages::K4, Some(asked)) => refuse(
+            asked,
+            "it is for a kernel with `--pages 64k`; with 4K pages every entry is one of 4K"
+                .to_owned(),
+        ),
+        (Pages::K64, None) if !has_64k_pages(machine) => Ok(PageSize::P4K),
+        (Pages::K64, Some(asked)) if !has_64k_pages(machine) => refuse(
+            asked,
+            format!(
+                "the {} has no 64K pages, so that the kernel hashes each page as 4K pieces; take `4k`, or \
+                 `--kernel 6.1`, which runs on a POWER8",
+                machine.name()
+            ),
+        ),
+        (Pages::K64, _) => Ok(PageSize::P64K),
+    }
+}
+
 /// Places the hash table behind RAM and shapes the machine.
 ///
 /// # Errors
@@ -135,7 +179,7 @@ impl Linux {
     /// A kernel for a machine of the shape that [`machine_config`] gives.
     ///
     /// # Errors
-    /// A symbol or cost table that is damaged.
+    /// A symbol or cost table that is damaged, HPTEs of a size that there is not.
     pub fn new(
         config: &RunConfig,
         version: KernelVersion,
@@ -158,6 +202,7 @@ impl Linux {
                 MachineKind::Ppc970 => SegmentSize::S256M,
                 MachineKind::Power8 => SegmentSize::S1T,
             },
+            hpte_page: hpte_page(config.hpte_pages, machine, pages)?,
             hpt: shape.hpt,
             backend: config.backend,
             cpus: shape.cpus,
@@ -192,6 +237,14 @@ impl Linux {
     #[inline]
     pub(crate) const fn page_bytes(&self) -> u64 {
         self.layout.page_bytes()
+    }
+
+    /// Other pieces of a page that a workload touches at random, so that pages hashed in pieces have several.
+    pub(crate) fn more_pieces(&self) -> u64 {
+        match (self.layout.pages, self.hpte_page) {
+            (Pages::K64, PageSize::P4K) => 2,
+            _ => 0,
+        }
     }
 
     /// The live counters.

@@ -147,6 +147,8 @@ pub mod pcpu {
 
 /// Offsets in a flush batch (struct ppc64_tlb_batch).
 pub mod batch {
+    use crate::config::Pages;
+
     /// Set between enter and leave.
     pub const ACTIVE: u64 = 0;
     /// Number of queued entries.
@@ -157,10 +159,38 @@ pub mod batch {
     pub const PSIZE: u64 = 24;
     /// Segment size, as log2 of bytes.
     pub const SSIZE: u64 = 32;
-    /// Old PTEs.
-    pub const PTE: u64 = 64;
-    /// Virtual page numbers.
-    pub const VPN: u64 = PTE + 192 * 8;
+    /// Old PTEs; with 64K pages each followed by its slots.
+    const PTE: u64 = 64;
+    /// Entries (PPC64_TLB_BATCH_NR).
+    const NR: u64 = 192;
+
+    /// Bytes of an old PTE (real_pte_t): 8, or 16 with 64K pages.
+    const fn real_pte_bytes(pages: Pages) -> u64 {
+        match pages {
+            Pages::K4 => 8,
+            Pages::K64 => 16,
+        }
+    }
+
+    /// The old PTE of entry `i`.
+    pub const fn pte(pages: Pages, i: u64) -> u64 {
+        PTE + i * real_pte_bytes(pages)
+    }
+
+    /// The slots of entry `i` of a kernel with 64K pages.
+    pub const fn slots(i: u64) -> u64 {
+        pte(Pages::K64, i) + 8
+    }
+
+    /// The virtual page number of entry `i`.
+    pub const fn vpn(pages: Pages, i: u64) -> u64 {
+        pte(pages, NR) + i * 8
+    }
+
+    /// Bytes of a batch. The kernel's own is 32 smaller: its header is packed.
+    pub const fn bytes(pages: Pages) -> u64 {
+        vpn(pages, NR)
+    }
 }
 
 /// Offsets in an mm_struct.
@@ -263,7 +293,9 @@ pub const fn field(base: Ea, offset: u64) -> Ea {
     Ea::new(base.get() + offset)
 }
 
-const _: () = assert!(batch::VPN + 192 * 8 <= pcpu::RQ_LOCK);
+const _: () =
+    assert!(batch::bytes(Pages::K64) == 4640 + 32 && batch::bytes(Pages::K4) == 3104 + 32);
+const _: () = assert!(batch::bytes(Pages::K64) <= pcpu::RQ_LOCK);
 const _: () = assert!(PERCPU_BASE + 64 * PERCPU_STRIDE <= 0x0140_0000);
 const _: () = {
     let mut i = 0;

@@ -5,7 +5,7 @@
 use crate::kernel::Linux;
 use crate::memmap::{field, global, mm as mm_struct};
 use emu_core::{Ctx, Run};
-use emu_mmu::{Ea, SegmentSize, Vpn};
+use emu_mmu::{Ea, PageSize, SegmentSize, Vpn};
 
 /// An address space, by the address of its mm_struct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,23 +42,36 @@ impl Mm {
     }
 }
 
-/// A virtual page: its number and its segment size, which together decide its hash.
+/// A virtual page: its number, its segment size and its own, which together decide its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VirtualPage {
     /// Virtual page number.
     pub vpn: Vpn,
     /// Size of the segment it lies in.
     pub segment: SegmentSize,
+    /// Size of its HPTE.
+    pub size: PageSize,
+}
+
+impl VirtualPage {
+    /// The 4K piece of a 64K page that begins here.
+    pub(crate) fn piece(self, piece: u64) -> VirtualPage {
+        VirtualPage {
+            vpn: self.vpn.wrapping_add(piece),
+            ..self
+        }
+    }
 }
 
 impl Linux {
-    /// The virtual page of a kernel address.
+    /// The virtual page of a kernel address, of the size that its segment has.
     #[inline]
     pub(crate) fn kernel_page(&self, ea: Ea) -> VirtualPage {
         let vsid = self.layout.kernel_vsid(ea, self.segment);
         VirtualPage {
-            vpn: Vpn::from_ea(vsid, ea, self.segment),
+            vpn: Vpn::from_ea(vsid, ea, self.segment).align_down(self.hpte_page),
             segment: self.segment,
+            size: self.hpte_page,
         }
     }
 
@@ -71,7 +84,7 @@ impl Linux {
         }
     }
 
-    /// The virtual page of an address in an address space.
+    /// The virtual page of an address in an address space, of the size that its segment has.
     pub(crate) fn virtual_page(&self, cx: &mut Ctx<'_>, mm: Mm, ea: Ea) -> Run<VirtualPage> {
         if mm.is_init() {
             return Ok(self.kernel_page(ea));
@@ -80,8 +93,9 @@ impl Linux {
         let segment = self.user_segment(ea);
         let vsid = self.layout.user_vsid(context, ea, segment);
         Ok(VirtualPage {
-            vpn: Vpn::from_ea(vsid, ea, segment),
+            vpn: Vpn::from_ea(vsid, ea, segment).align_down(self.hpte_page),
             segment,
+            size: self.hpte_page,
         })
     }
 

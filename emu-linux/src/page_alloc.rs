@@ -20,7 +20,7 @@ const PCP_HIGH: u64 = 6 * PCP_BATCH;
 /// log2 of the smallest slab object.
 const SLAB_SHIFT_MIN: u32 = 5;
 /// log2 of the largest slab object.
-const SLAB_SHIFT_MAX: u32 = 12;
+const SLAB_SHIFT_MAX: u32 = 16;
 
 impl Linux {
     /// This CPU's area, for code that runs with interrupts off and so cannot be moved.
@@ -123,23 +123,33 @@ impl Linux {
         cx.store_u64(count, on_list - PCP_BATCH, "free_pcppages_bulk: count")
     }
 
-    /// A zeroed frame for a kernel page table. This is the allocation that `--fail-alloc` makes fail.
-    pub(crate) fn alloc_table_page(&self, cx: &mut Ctx<'_>) -> Kernel<Ea> {
+    /// A zeroed page table of a level: a frame, or an object if it is smaller. This is the allocation that `--fail-alloc` makes fail.
+    pub(crate) fn alloc_table(&self, cx: &mut Ctx<'_>, level: usize) -> Kernel<Ea> {
         let nth = self.table_allocations.fetch_add(1, Ordering::Relaxed) + 1;
         let clocked = u64::from(self.fail_alloc == Some(nth));
         let options = emu_core::Options { count: 2, clocked };
         if cx.choose(emu_core::Choice::AllocationFailure, options) == 1 {
             return Ok(Err(Errno::NoMemory));
         }
-        match self.alloc_page(cx)? {
-            Err(errno) => Ok(Err(errno)),
-            Ok(frame) => {
-                let page = va(frame);
-                for line in (0..self.page_bytes()).step_by(128) {
-                    cx.dcbz(field(page, line), "clear_page: dcbz")?;
-                }
-                Ok(Ok(page))
+        let bytes = self.layout.table_bytes(level);
+        let table = if bytes == self.page_bytes() {
+            self.alloc_page(cx)?.map(va)
+        } else {
+            self.kmalloc(cx, bytes)?
+        };
+        if let Ok(table) = table {
+            for line in (0..bytes).step_by(128) {
+                cx.dcbz(field(table, line), "clear_page: dcbz")?;
             }
+        }
+        Ok(table)
+    }
+
+    /// Frees a page table of a level.
+    pub(crate) fn free_table(&self, cx: &mut Ctx<'_>, table: Ea, level: usize) -> Run<()> {
+        match self.layout.table_bytes(level) {
+            bytes if bytes == self.page_bytes() => self.free_page(cx, pa(table)),
+            bytes => self.kfree(cx, table, bytes),
         }
     }
 
@@ -238,7 +248,8 @@ mod tests {
         assert_eq!(slab_shift(1), Some(5));
         assert_eq!(slab_shift(72), Some(7));
         assert_eq!(slab_shift(4096), Some(12));
-        assert_eq!(slab_shift(4097), None);
+        assert_eq!(slab_shift(65536), Some(16));
+        assert_eq!(slab_shift(65537), None);
         assert!(slab_list(SLAB_SHIFT_MAX) < pcpu::STAB_RR);
     }
 }

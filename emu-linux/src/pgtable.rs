@@ -33,13 +33,28 @@ impl Linux {
         let mut table = self.pgd(cx, mm)?;
         for above in (level + 1..=PGD_LEVEL).rev() {
             let entry = self.entry(table, ea, above);
-            let next = cx.load_u64(entry, WALK_STEPS[above])?;
-            if next == 0 {
-                return Ok(None);
+            match self.table_below(cx, entry, above, WALK_STEPS[above])? {
+                Some(below) => table = below,
+                None => return Ok(None),
             }
-            table = Ea::new(next);
         }
         Ok(Some(self.entry(table, ea, level)))
+    }
+
+    /// The table that an entry at `level` points to, if it exists. A folded level has none of its own: the
+    /// entry stands for its one entry.
+    pub(crate) fn table_below(
+        &self,
+        cx: &mut Ctx<'_>,
+        entry: Ea,
+        level: usize,
+        step: &'static str,
+    ) -> Run<Option<Ea>> {
+        if self.layout.is_folded(level - 1) {
+            return Ok(Some(entry));
+        }
+        let below = cx.load_u64(entry, step)?;
+        Ok((below != 0).then_some(Ea::new(below)))
     }
 
     /// Address of the PTE for `ea`, if its table exists (find_linux_pte).
@@ -52,16 +67,26 @@ impl Linux {
         field(table, self.layout.index(ea, level) * 8)
     }
 
-    /// The table below `entry`, allocated if missing (pud_alloc, pmd_alloc, pte_alloc_kernel): allocate,
+    /// The table below `entry`, which is one at `level`, allocated if missing (pud_alloc, pmd_alloc, pte_alloc_kernel): allocate,
     /// which may sleep; write barrier; populate under the mm's page_table_lock if still empty; free the
     /// spare.
-    pub(crate) fn table_alloc(&self, cx: &mut Ctx<'_>, mm: Mm, entry: Ea) -> Kernel<Ea> {
+    pub(crate) fn table_alloc(
+        &self,
+        cx: &mut Ctx<'_>,
+        mm: Mm,
+        entry: Ea,
+        level: usize,
+    ) -> Kernel<Ea> {
+        let below = level - 1;
+        if self.layout.is_folded(below) {
+            return Ok(Ok(entry));
+        }
         let present = cx.load_u64(entry, "pte_alloc_kernel: populated?")?;
         if present != 0 {
             return Ok(Ok(Ea::new(present)));
         }
-        let fresh = match self.alloc_table_page(cx)? {
-            Ok(page) => page,
+        let fresh = match self.alloc_table(cx, below)? {
+            Ok(fresh) => fresh,
             Err(errno) => return Ok(Err(errno)),
         };
         cx.barrier(Barrier::Lwsync, "pte_alloc_kernel: smp_wmb")?;
@@ -74,7 +99,7 @@ impl Linux {
         }
         self.spin_unlock(cx, mm.page_table_lock())?;
         if lost_race {
-            self.free_page(cx, crate::layout::pa(fresh))?;
+            self.free_table(cx, fresh, below)?;
         }
         Ok(Ok(Ea::new(table)))
     }
@@ -149,11 +174,15 @@ impl Linux {
         let load = |at: Ea| memory.load_u64(crate::layout::pa(at)).unwrap_or(0);
         let mut table = global::SWAPPER_PG_DIR;
         for level in (1..=PGD_LEVEL).rev() {
-            let next = load(self.entry(table, ea, level));
-            if next == 0 {
-                return false;
+            let entry = self.entry(table, ea, level);
+            if self.layout.is_folded(level - 1) {
+                table = entry;
+                continue;
             }
-            table = Ea::new(next);
+            table = match load(entry) {
+                0 => return false,
+                next => Ea::new(next),
+            };
         }
         self.layout.is_vmalloc(ea)
             && load(self.entry(table, ea, PTE_LEVEL)) & self.layout.pte.present != 0

@@ -2,9 +2,9 @@
 //!
 //! Owns the order: choose, build, boot, run, collect. Everything that happens in between is guest code.
 
-use crate::config::{
-    KernelVersion, Pages, Progress, RunConfig, RunError, ScheduleChoice, Source, nearest,
-};
+mod work;
+
+use crate::config::{Progress, RunConfig, RunError, ScheduleChoice, Source, nearest};
 use crate::disturbance::Disturbances;
 use crate::invariant::Monitor;
 use crate::kernel::{Linux, machine_config};
@@ -12,11 +12,10 @@ use crate::lazy_mmu::LazyMmuPolicy;
 use crate::lazy_mmu::policy;
 use crate::printk::Level;
 use crate::report::{CounterValues, CycleReport, RUN_SCHEMA, RunReport, TraceReport};
-use crate::scenario::{Scenario, scenarios};
 use crate::task::KernelVectors;
 use crate::trace::{Importer, Survey};
 use crate::tracepoint::Moment;
-use crate::workload::{self, Meter, Replayer, Workload};
+use crate::workload::{Meter, Replayer};
 use emu_core::{
     Category, Clocked, ContextEnd, CpuId, CycleStack, Cycles, Engine, EngineError, Event, Interest,
     Observer, Random, Recorder, Replay, RunEnd, Schedule, Scheduler,
@@ -25,23 +24,12 @@ use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use work::Work;
 
 /// Interrupts and migrations that were not due, in a thousand questions of a random run.
 const RANDOM_INTERRUPTS_PER_MILLE: u32 = 50;
 /// Longest schedule string that goes into a report, in characters.
 const SCHEDULE_CHARS_MAX: usize = 4096;
-
-/// What is to be executed.
-enum Work {
-    Scenario {
-        name: String,
-        workload: &'static Workload,
-    },
-    Trace {
-        importer: Box<Importer>,
-        replayer: Option<Arc<Replayer>>,
-    },
-}
 
 /// Runs a scenario or replays a capture under a shipped policy, or under one composed of them.
 ///
@@ -72,13 +60,18 @@ pub fn run_policy(
     policy: Box<dyn LazyMmuPolicy>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<RunReport, RunError> {
-    let (mut work, config) = open(source, config)?;
+    let (mut work, config) = work::open(source, config)?;
     let config = &config;
-    let (default_kernel, default_cpus, name) = defaults(source, &work);
+    let (default_kernel, default_cpus, name) = work::defaults(source, &work);
     let version = config.kernel.unwrap_or(default_kernel);
     let cpus = config.cpus.unwrap_or(default_cpus);
     Disturbances::check(config, cpus)?;
-    let shape = machine_config(config, version, Pages::K4, cpus)?;
+    let pages = work::pages(source, &work, config)?;
+    let config = &RunConfig {
+        htab_bits: work::htab_bits(&work, config, pages),
+        ..config.clone()
+    };
+    let shape = machine_config(config, version, pages, cpus)?;
     let monitor = config.check.then(|| {
         Arc::new(Mutex::new(Monitor::new(
             shape.hpt.base(),
@@ -92,7 +85,7 @@ pub fn run_policy(
     let linux = Arc::new(Linux::new(
         config,
         version,
-        Pages::K4,
+        pages,
         &shape,
         policy,
         monitor.clone(),
@@ -199,71 +192,6 @@ impl Observer for Watch {
 
     fn observe(&mut self, cpu: CpuId, now: Cycles, event: Event) {
         self.0.lock().hardware(cpu, now, event);
-    }
-}
-
-/// What is to be executed, and the configuration with what its scenario says.
-fn open(source: &Source, config: &RunConfig) -> Result<(Work, RunConfig), RunError> {
-    let scenario = match source {
-        Source::Trace(path) => return Ok((open_trace(path)?, config.clone())),
-        Source::File(scenario) => scenario,
-        Source::Scenario(name) => Scenario::built_in(name).ok_or_else(|| no_scenario(name))?,
-    };
-    let config = scenario.settings().fill(config);
-    let name = scenario.workload();
-    let workload = workload::workload(name).ok_or_else(|| no_scenario(name))?;
-    workload.check(&config)?;
-    let name = scenario.name().to_owned();
-    Ok((Work::Scenario { name, workload }, config))
-}
-
-fn open_trace(path: &Path) -> Result<Work, RunError> {
-    let importer = Importer::open(path)?;
-    if importer.page_bytes() != Pages::K4.bytes() {
-        let name = path.display().to_string();
-        return Err(RunError::PageSize {
-            name,
-            recorded: importer.page_bytes(),
-        });
-    }
-    Ok(Work::Trace {
-        importer: Box::new(importer),
-        replayer: None,
-    })
-}
-
-fn no_scenario(name: &str) -> RunError {
-    let scenarios = scenarios();
-    RunError::NoScenario {
-        name: name.to_owned(),
-        nearest: nearest(name, scenarios.iter().map(|s| s.name)),
-        known: scenarios
-            .iter()
-            .map(|s| s.name)
-            .collect::<Vec<_>>()
-            .join(", "),
-    }
-}
-
-/// Kernel and CPUs unless told otherwise, and the name in the report.
-fn defaults(source: &Source, work: &Work) -> (KernelVersion, u16, String) {
-    match (source, work) {
-        (_, Work::Scenario { name, .. }) => (KernelVersion::V2_6_38, 1, name.clone()),
-        (Source::Trace(path), Work::Trace { importer, .. }) => {
-            let name = path
-                .file_name()
-                .unwrap_or(path.as_os_str())
-                .to_string_lossy()
-                .into_owned();
-            let cpus = importer
-                .survey()
-                .cpus
-                .iter()
-                .max()
-                .map_or(1, |cpu| cpu.saturating_add(1));
-            (KernelVersion::V6_1, cpus, name)
-        }
-        (_, Work::Trace { .. }) => (KernelVersion::V6_1, 1, String::new()),
     }
 }
 

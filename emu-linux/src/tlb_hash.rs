@@ -3,13 +3,15 @@
 //! Owns every reason for which a batch is flushed. Refuses to decide when a lazy section begins and
 //! ends: that is the policy's (`lazy_mmu`).
 
+use crate::config::Pages;
 use crate::functions::Func;
 use crate::kernel::Linux;
+use crate::layout::{RealPte, pa};
 use crate::memmap::{batch, field, percpu_owner};
 use crate::mm::{Mm, VirtualPage};
 use crate::report::{BATCH_ENTRIES_MAX, count};
 use crate::tracepoint::Tracepoint;
-use emu_core::{CpuId, Ctx, Run};
+use emu_core::{CpuId, Ctx, Run, Step};
 use emu_mmu::{Ea, PageSize, SegmentSize, Vpn};
 use std::sync::atomic::Ordering;
 
@@ -22,7 +24,7 @@ struct Entry {
     mm: Mm,
     page: VirtualPage,
     ptep: Ea,
-    old: u64,
+    rpte: RealPte,
 }
 
 impl Linux {
@@ -43,13 +45,18 @@ impl Linux {
             self.preempt_disable(cx)?;
             let b = self.this_cpu_batch(cx, "hpte_need_flush")?;
             let i = cx.load_u64(field(b, batch::INDEX), "hpte_need_flush: index")?;
-            let page = self.virtual_page(cx, mm, ea)?;
+            let rpte = self.real_pte(cx, ptep, old)?;
+            let page_start = Ea::new(ea.get() & !(self.page_bytes() - 1));
+            let page = VirtualPage {
+                size: self.layout.hpte_size(old),
+                ..self.virtual_page(cx, mm, page_start)?
+            };
             if !self.policy.batch_active(self, cx, b, mm)? {
                 let local = self.layout.local_test_in_need_flush
                     && self.mm_is_local(cx, mm, cx.cpu_id())?;
                 count(&self.counters.single_flushes);
                 self.trace(cx, Tracepoint::SingleFlush { vpn: page.vpn });
-                self.flush_hash_page(cx, page, old, local)?;
+                self.flush_hash_page(cx, page, rpte, local)?;
             } else {
                 self.queue(
                     cx,
@@ -59,7 +66,7 @@ impl Linux {
                         mm,
                         page,
                         ptep,
-                        old,
+                        rpte,
                     },
                 )?;
             }
@@ -73,12 +80,12 @@ impl Linux {
             mm,
             page,
             ptep,
-            old,
+            rpte,
         } = entry;
         let mut i = index;
         let owner = [
             (batch::MM, mm.address().get()),
-            (batch::PSIZE, u64::from(PageSize::P4K.shift())),
+            (batch::PSIZE, u64::from(page.size.shift())),
             (batch::SSIZE, u64::from(page.segment.shift())),
         ];
         if i != 0 {
@@ -101,23 +108,27 @@ impl Linux {
                 "flush batch index beyond its end",
             ));
         }
-        self.trace(
-            cx,
-            Tracepoint::Queued {
-                vpn: page.vpn,
-                segment: page.segment,
-                slot: self.recorded_slot(page, old).0,
-                pte: ptep.get(),
-                frame: self.layout.pte.frame(old).get(),
-            },
-        );
+        for (piece, slot) in self.recorded_slots(page, rpte) {
+            self.trace(
+                cx,
+                Tracepoint::Queued {
+                    vpn: piece.vpn,
+                    segment: piece.segment,
+                    size: piece.size,
+                    slot: slot.0,
+                    pte: ptep.get(),
+                    frame: self.layout.pte.frame(rpte.pte).get(),
+                },
+            );
+        }
+        let pages = self.layout.pages;
+        let step = "hpte_need_flush: queue pte";
+        cx.store_u64(field(b, batch::pte(pages, i)), rpte.pte, step)?;
+        if pages == Pages::K64 {
+            cx.store_u64(field(b, batch::slots(i)), rpte.hidx, step)?;
+        }
         cx.store_u64(
-            field(b, batch::PTE + i * 8),
-            old,
-            "hpte_need_flush: queue pte",
-        )?;
-        cx.store_u64(
-            field(b, batch::VPN + i * 8),
+            field(b, batch::vpn(pages, i)),
             page.vpn.get(),
             "hpte_need_flush: queue vpn",
         )?;
@@ -140,10 +151,11 @@ impl Linux {
             let local = n != 0 && self.mm_is_local(cx, mm, cpu)?;
             self.note_batch(cx, n, b);
             if n == 1 {
-                let vpn = Vpn::new(cx.load_u64(field(b, batch::VPN), "__flush_tlb_pending: vpn")?);
-                let pte = cx.load_u64(field(b, batch::PTE), "__flush_tlb_pending: pte")?;
-                let segment = self.batch_segment(cx, b)?;
-                self.flush_hash_page(cx, VirtualPage { vpn, segment }, pte, local)?;
+                let steps = ["__flush_tlb_pending: vpn", "__flush_tlb_pending: pte"];
+                let (vpn, rpte) = self.queued(cx, b, 0, steps)?;
+                let (segment, size) = self.batch_sizes(cx, b)?;
+                let page = VirtualPage { vpn, segment, size };
+                self.flush_hash_page(cx, page, rpte, local)?;
             } else {
                 self.flush_hash_range(cx, b, n, local)?;
             }
@@ -160,6 +172,7 @@ impl Linux {
             cx,
             Tracepoint::BatchFlush {
                 entries: n,
+                pieces: self.pieces_queued(cx, b, n),
                 batch_cpu: percpu_owner(b),
             },
         );
@@ -175,17 +188,20 @@ impl Linux {
         }
     }
 
-    /// flush_hash_page().
-    fn flush_hash_page(
+    /// flush_hash_page(): each HPTE that the PTE records.
+    pub(crate) fn flush_hash_page(
         &self,
         cx: &mut Ctx<'_>,
         page: VirtualPage,
-        pte: u64,
+        rpte: RealPte,
         local: bool,
     ) -> Run<()> {
         cx.call("flush_hash_page", |cx| {
             self.work(cx, Func::FlushHashPage)?;
-            self.hpte_invalidate(cx, self.recorded_slot(page, pte), page, local)
+            for (page, index) in self.recorded_slots(page, rpte) {
+                self.hpte_invalidate(cx, index, page, local)?;
+            }
+            Ok(())
         })
     }
 
@@ -197,15 +213,72 @@ impl Linux {
         })
     }
 
-    /// Segment size of the entries of a batch.
-    pub(crate) fn batch_segment(&self, cx: &mut Ctx<'_>, b: Ea) -> Run<SegmentSize> {
+    /// Segment size and page size of the entries of a batch. With 4K pages the latter is not asked.
+    pub(crate) fn batch_sizes(&self, cx: &mut Ctx<'_>, b: Ea) -> Run<(SegmentSize, PageSize)> {
         let shift = cx.load_u64(field(b, batch::SSIZE), "flush: ssize")?;
-        let large = shift == u64::from(SegmentSize::S1T.shift());
-        Ok(if large {
-            SegmentSize::S1T
-        } else {
-            SegmentSize::S256M
-        })
+        let segment = match shift == u64::from(SegmentSize::S1T.shift()) {
+            true => SegmentSize::S1T,
+            false => SegmentSize::S256M,
+        };
+        if self.layout.pages == Pages::K4 {
+            return Ok((segment, PageSize::P4K));
+        }
+        let shift = cx.load_u64(field(b, batch::PSIZE), "flush: psize")?;
+        let size = match shift == u64::from(PageSize::P64K.shift()) {
+            true => PageSize::P64K,
+            false => PageSize::P4K,
+        };
+        Ok((segment, size))
+    }
+
+    /// Page number and old PTE of entry `i` of a batch.
+    fn queued(
+        &self,
+        cx: &mut Ctx<'_>,
+        b: Ea,
+        i: u64,
+        [vpn_step, pte_step]: [Step; 2],
+    ) -> Run<(Vpn, RealPte)> {
+        let pages = self.layout.pages;
+        let vpn = Vpn::new(cx.load_u64(field(b, batch::vpn(pages, i)), vpn_step)?);
+        let pte = cx.load_u64(field(b, batch::pte(pages, i)), pte_step)?;
+        let hidx = match pages {
+            Pages::K4 => 0,
+            Pages::K64 => cx.load_u64(field(b, batch::slots(i)), pte_step)?,
+        };
+        Ok((vpn, RealPte { pte, hidx }))
+    }
+
+    /// Entry `i` of a batch whose entries are of these sizes.
+    pub(crate) fn batch_entry(
+        &self,
+        cx: &mut Ctx<'_>,
+        b: Ea,
+        i: u64,
+        (segment, size): (SegmentSize, PageSize),
+        steps: [Step; 2],
+    ) -> Run<(VirtualPage, RealPte)> {
+        let (vpn, rpte) = self.queued(cx, b, i, steps)?;
+        Ok((VirtualPage { vpn, segment, size }, rpte))
+    }
+
+    /// HPTEs that the first `n` entries of a batch name, looked at without a step, for the checkers.
+    fn pieces_queued(&self, cx: &Ctx<'_>, b: Ea, n: u64) -> u64 {
+        if self.layout.pages == Pages::K4 || self.monitor.is_none() {
+            return n;
+        }
+        let load = |offset| {
+            let at = pa(field(b, offset));
+            cx.machine().memory().load_u64(at).unwrap_or(0)
+        };
+        let pieces = |i| {
+            let (pte, hidx) = (load(batch::pte(Pages::K64, i)), load(batch::slots(i)));
+            let size = self.layout.hpte_size(pte);
+            self.layout
+                .hashed_pieces(RealPte { pte, hidx }, size)
+                .count() as u64
+        };
+        (0..n.min(BATCH_NR)).map(pieces).sum()
     }
 
     /// True if an address space has run on this CPU only. init_mm's mask is full in 2.6.38 and empty in

@@ -4,7 +4,7 @@
 //! `emu_core::Event`; a checker that needs both gets both.
 
 use emu_core::{CpuId, Cycles};
-use emu_mmu::{SegmentSize, Vpn};
+use emu_mmu::{PageSize, SegmentSize, Vpn};
 
 /// Who did something, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +26,15 @@ pub enum Tracepoint {
     LazyEnter,
     /// A lazy-MMU section was left (after its hook).
     LazyLeave,
-    /// An entry was queued in a batch instead of being flushed.
+    /// An HPTE was queued in a batch instead of being flushed. A page hashed in pieces is one entry of the batch
+    /// and tells this for each hashed piece.
     Queued {
         /// Page.
         vpn: Vpn,
         /// Segment size.
         segment: SegmentSize,
+        /// Size of the HPTE.
+        size: PageSize,
         /// Slot in the hash table that the old PTE recorded.
         slot: u64,
         /// Address of the PTE in guest memory.
@@ -43,6 +46,8 @@ pub enum Tracepoint {
     BatchFlush {
         /// Number of entries.
         entries: u64,
+        /// HPTEs that they name: more where pages are hashed in pieces.
+        pieces: u64,
         /// CPU whose batch it is.
         batch_cpu: u16,
     },
@@ -50,6 +55,16 @@ pub enum Tracepoint {
     SingleFlush {
         /// Page.
         vpn: Vpn,
+    },
+    /// The hypervisor was asked to remove a page's HPTE and answered that its slot does not hold it: whoever
+    /// removed it has invalidated the TLBs too.
+    NothingToRemove {
+        /// Page.
+        vpn: Vpn,
+        /// Segment size.
+        segment: SegmentSize,
+        /// Size of the HPTE.
+        size: PageSize,
     },
     /// A present PTE was cleared.
     PteCleared {

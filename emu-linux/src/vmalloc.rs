@@ -232,8 +232,8 @@ impl Linux {
             let mut unmap = |linux: &Linux, cx: &mut Ctx<'_>, ptep: Ea, n: u64, ea: Ea| {
                 for i in 0..n {
                     linux.work(cx, Func::VunmapPteRange)?;
-                    let old =
-                        linux.pte_clear(cx, Mm::INIT, ea + i * self.page_bytes(), ptep + i * 8)?;
+                    let ea = ea + i * linux.page_bytes();
+                    let old = linux.pte_clear(cx, Mm::INIT, ea, ptep + i * 8)?;
                     if collect && old & bits.present != 0 {
                         frames.push(bits.frame(old));
                     }
@@ -275,9 +275,9 @@ impl Linux {
         let mut ea = start;
         while ea < end {
             let next = self.addr_end(ea, end, level);
-            let below = cx.load_u64(self.entry(table, ea, level), "vunmap_page_range: table")?;
-            if below != 0 {
-                let below = Ea::new(below);
+            let entry = self.entry(table, ea, level);
+            let below = self.table_below(cx, entry, level, "vunmap_page_range: table")?;
+            if let Some(below) = below {
                 let result = if level == 1 {
                     self.leaf_section(cx, below, ea, next, lazy, f)?
                 } else {
@@ -373,7 +373,8 @@ impl Linux {
         let mut ea = start;
         while ea < end {
             let next = self.addr_end(ea, end, level);
-            let below = match self.table_alloc(cx, Mm::INIT, self.entry(table, ea, level))? {
+            let entry = self.entry(table, ea, level);
+            let below = match self.table_alloc(cx, Mm::INIT, entry, level)? {
                 Ok(below) => below,
                 Err(_) => return Ok(Err(Errno::NoMemory)),
             };

@@ -1,7 +1,7 @@
 //! Captures of real kernels replay to exactly what those kernels did.
 
 use crate::support::{
-    Row, captures, config_of, kinds, native_4k, policy_of, replay, replay_as, rows,
+    Row, captures, config_of, kinds, made_on, native_4k, policy_of, replay, replay_as, rows,
 };
 use ppc_mmu_emu::linux::RunReport;
 use std::collections::BTreeMap;
@@ -127,6 +127,17 @@ pub fn compare(files: Vec<(String, Row)>, at_least: usize) -> Vec<(String, RunRe
 #[test]
 fn table() {
     family("table", 2);
+}
+
+#[test]
+fn table_with_64k_pages() {
+    for (file, report) in compare(made_on("powernv-64k", "table"), 1) {
+        assert_eq!(
+            (report.pages.as_str(), report.htab_bits),
+            ("64k", 14),
+            "{file}"
+        );
+    }
 }
 
 #[test]

@@ -28,12 +28,18 @@ pub fn rows() -> Vec<(String, Row)> {
         .collect()
 }
 
-/// The rows that a test of native 4K kernels replays: those that begin with `family`.
-pub fn native_4k(family: &str) -> Vec<(String, Row)> {
+/// The rows of captures that begin with `family` and were made on a `machine`: `powernv-4k` and the like.
+pub fn made_on(machine: &str, family: &str) -> Vec<(String, Row)> {
+    let machine = format!("-{machine}");
     rows()
         .into_iter()
-        .filter(|(file, _)| file.starts_with(family) && file.contains("-powernv-4k"))
+        .filter(|(file, _)| file.starts_with(family) && file.contains(&machine))
         .collect()
+}
+
+/// The rows that a test of native 4K kernels replays: those that begin with `family`.
+pub fn native_4k(family: &str) -> Vec<(String, Row)> {
+    made_on("powernv-4k", family)
 }
 
 /// The policy that the kernel of a capture was built with, from the file's name.
@@ -54,24 +60,19 @@ fn go(source: &Source, config: &RunConfig) -> RunReport {
 
 /// The rows of the 4K captures made under a hypervisor.
 pub fn pseries_4k(family: &str) -> Vec<(String, Row)> {
-    rows()
-        .into_iter()
-        .filter(|(file, _)| file.starts_with(family) && file.contains("-pseries-4k"))
-        .collect()
+    made_on("pseries-4k", family)
 }
 
-/// The machine and kernel that a capture was made on, by the file's name.
+/// What a capture does not tell about its kernel, by the file's name. Page size and hash table it tells.
 pub fn config_of(file: &str) -> RunConfig {
-    let config = RunConfig::new(policy_of(file));
-    if file.contains("-pseries-") {
-        let (backend, htab_bits) = (Backend::Lpar, Some(17));
-        return RunConfig {
-            backend,
-            htab_bits,
-            ..config
-        };
+    let backend = match file.contains("-pseries-") {
+        true => Backend::Lpar,
+        false => Backend::Native,
+    };
+    RunConfig {
+        backend,
+        ..RunConfig::new(policy_of(file))
     }
-    config
 }
 
 /// Replays a file under a policy, invariants checked.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use emu_linux::{Backend, KernelVersion, Preempt, ScheduleChoice, Settings};
+use emu_linux::{Backend, KernelVersion, Pages, Preempt, ScheduleChoice, Settings};
 
 /// What is emulated and how choices are made. A flag that is not given leaves the choice to the scenario's
 /// file, and that to the default.
@@ -12,15 +12,19 @@ pub struct MachineArgs {
     /// capture]
     #[arg(long, value_name = "VERSION", value_parser = kernel_parser())]
     pub kernel: Option<KernelVersion>,
-    /// Base page size
-    #[arg(long, value_name = "SIZE", default_value = "4k", value_parser = ["4k"])]
-    pub pages: String,
+    /// Base page size [default: 4k for a scenario, the recorded kernel's for a capture]
+    #[arg(long, value_name = "4k|64k", value_parser = pages_parser())]
+    pub pages: Option<Pages>,
+    /// With 64K pages: size of the hash-table entries for them, `4k` for pieces [default: 64k where the
+    /// CPU has it]
+    #[arg(long, value_name = "4k|64k", value_parser = pages_parser())]
+    pub hpte_pages: Option<Pages>,
     /// Who writes the hash table: the kernel itself (`native`), or a hypervisor that it calls (`lpar`)
     /// [default: native]
     #[arg(long, value_name = "WRITER", value_parser = backend_parser())]
     pub backend: Option<Backend>,
     /// Size of the hash table: log2 of its number of 128-byte groups, 11 to 28 [default: the
-    /// kernel's rule for the memory size]
+    /// kernel's rule for the memory size, or what explains a capture's records]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(11..=28))]
     pub htab_bits: Option<u8>,
     /// Number of CPUs, 1 to 64 [default: the source's own]
@@ -70,6 +74,8 @@ impl MachineArgs {
     pub fn settings(&self) -> Settings {
         Settings {
             kernel: self.kernel,
+            pages: self.pages,
+            hpte_pages: self.hpte_pages,
             backend: self.backend,
             htab_bits: self.htab_bits,
             cpus: self.cpus,
@@ -93,6 +99,15 @@ fn kernel_parser() -> impl TypedValueParser<Value = KernelVersion> {
             .into_iter()
             .find(|kernel| kernel.name() == typed)
             .ok_or("no such kernel")
+    })
+}
+
+fn pages_parser() -> impl TypedValueParser<Value = Pages> {
+    PossibleValuesParser::new(Pages::ALL.map(Pages::name)).try_map(|typed| {
+        Pages::ALL
+            .into_iter()
+            .find(|pages| pages.name() == typed)
+            .ok_or("no such page size")
     })
 }
 

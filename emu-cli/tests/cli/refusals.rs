@@ -102,7 +102,8 @@ fn values_that_are_none() {
     let policy = emu_linux::policies()[0].name;
     for (flag, value, right) in [
         ("--kernel", "2.6.39", "2.6.38"),
-        ("--pages", "64k", "4k"),
+        ("--pages", "16k", "64k"),
+        ("--hpte-pages", "16k", "64k"),
         ("--backend", "xen", "lpar"),
         ("--htab-bits", "10", "11"),
         ("--htab-bits", "29", "28"),

@@ -4,17 +4,18 @@
 mod batch;
 mod hash_faults;
 mod nesting;
+mod pages_64k;
 mod per_cpu;
 mod vmalloc_areas;
 
-use crate::config::{KernelVersion, Pages, RunConfig};
+use crate::config::{KernelVersion, RunConfig};
 use crate::invariant::Monitor;
 use crate::kernel::{Linux, machine_config};
 use crate::lazy_mmu::policy;
 use crate::mm::Mm;
 use crate::task::{KernelVectors, TaskSpec};
 use emu_core::{Clocked, CpuId, Ctx, Cycles, Engine, Event, Interest, Observer, Run};
-use emu_mmu::Ea;
+use emu_mmu::{Ea, PageSize};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ use std::sync::Arc;
 struct Bench {
     config: RunConfig,
     version: KernelVersion,
+    /// Size of the HPTEs, if it is not the configuration's: as if the CPU had another MMU.
+    hpte_page: Option<PageSize>,
 }
 
 impl Bench {
@@ -29,6 +32,7 @@ impl Bench {
         Bench {
             config: RunConfig::new(policy),
             version,
+            hpte_page: None,
         }
     }
 
@@ -46,20 +50,23 @@ impl Bench {
                 self.0.lock().hardware(cpu, now, event);
             }
         }
-        let shape = machine_config(&self.config, self.version, Pages::K4, 1).unwrap();
+        let pages = self.config.pages.unwrap_or_default();
+        let shape = machine_config(&self.config, self.version, pages, 1).unwrap();
         let monitor = Monitor::new(shape.hpt.base(), shape.hpt.groups_log2());
         let monitor = Arc::new(Mutex::new(monitor));
         let rule = policy::policy(&self.config.policy).unwrap();
         let linux = Linux::new(
             &self.config,
             self.version,
-            Pages::K4,
+            pages,
             &shape,
             rule,
             Some(monitor.clone()),
             true,
         );
-        let linux = Arc::new(linux.unwrap());
+        let mut linux = linux.unwrap();
+        linux.hpte_page = self.hpte_page.unwrap_or(linux.hpte_page);
+        let linux = Arc::new(linux);
         let observer = Box::new(Watch(monitor));
         let mut engine =
             Engine::with_observer(shape, Box::new(Clocked::new()), Some(observer)).unwrap();

@@ -7,7 +7,7 @@
 
 use crate::tracepoint::{Moment, Tracepoint};
 use emu_core::{Cycles, Event};
-use emu_mmu::{Ra, SegmentSize};
+use emu_mmu::{PageSize, Ra, SegmentSize};
 use std::fmt;
 
 /// Lines kept.
@@ -162,6 +162,15 @@ pub(super) fn segment_words(segment: SegmentSize) -> &'static str {
     }
 }
 
+/// What follows a segment size where an HPTE is not one of 4K.
+pub(super) fn page_words(size: PageSize) -> &'static str {
+    match size {
+        PageSize::P4K => "",
+        PageSize::P64K => ", 64K page",
+        PageSize::P16M | PageSize::P16G => ", huge page",
+    }
+}
+
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (now, first, times) = (self.at.now.get(), self.first.get(), self.times);
@@ -184,17 +193,22 @@ fn write_tracepoint(f: &mut fmt::Formatter<'_>, tp: &Tracepoint) -> fmt::Result 
         Tracepoint::Queued {
             vpn,
             segment,
+            size,
             slot,
             pte,
             frame,
         } => write!(
             f,
-            "queue vpn {vpn} ({}, slot {slot}) of PTE {pte:#x}, frame {frame:#x}",
-            segment_words(segment)
+            "queue vpn {vpn} ({}{}, slot {slot}) of PTE {pte:#x}, frame {frame:#x}",
+            segment_words(segment),
+            page_words(size)
         ),
-        Tracepoint::BatchFlush { entries, batch_cpu } => {
+        Tracepoint::BatchFlush {
+            entries, batch_cpu, ..
+        } => {
             write!(f, "flush {entries} entries of the batch of cpu {batch_cpu}")
         }
+        Tracepoint::NothingToRemove { vpn, .. } => write!(f, "no HPTE to remove for vpn {vpn}"),
         Tracepoint::SingleFlush { vpn } => write!(f, "flush vpn {vpn} alone"),
         Tracepoint::PteCleared { pte } => write!(f, "clear PTE {pte:#x}"),
         Tracepoint::PteSet { pte, frame } => write!(f, "set PTE {pte:#x} to frame {frame:#x}"),

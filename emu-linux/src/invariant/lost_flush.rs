@@ -6,7 +6,8 @@
 //! for nothing, because it may have flushed another batch than the one it counted (Linux 2.6.38
 //! arch/powerpc/mm/hash_native_64.c, `native_flush_hash_range` looks its batch up again). Whose CPU
 //! or task issues it does not matter, nor whether it is local: whether a local one was enough is a
-//! matter of stale translations, not of lost ones. An entry must have been flushed
+//! matter of stale translations, not of lost ones. A hypervisor's answer that the slot does not hold the
+//! page counts as well: its removals invalidate the TLBs, so nothing is left. An entry must have been flushed
 //! - before the section ends in which its task queued it: the section runs from the task's
 //!   outermost entry of lazy MMU mode to its outermost leave, or to its exit. An entry that a task
 //!   queued outside any section of its own, because somebody else's batch was active, has no such
@@ -31,7 +32,7 @@ mod pending;
 #[cfg(test)]
 mod tests;
 
-use super::history::segment_words;
+use super::history::{page_words, segment_words};
 use crate::tracepoint::{Moment, Tracepoint};
 use emu_core::{CpuId, Cycles};
 use emu_mmu::{PageSize, SegmentSize, TlbInvalidate, Vpn};
@@ -56,6 +57,7 @@ pub(super) const EXPLANATION: &str = "\
 struct Entry {
     vpn: Vpn,
     segment: SegmentSize,
+    size: PageSize,
     slot: u64,
     pte: u64,
     frame: u64,
@@ -76,6 +78,7 @@ impl Entry {
         (
             self.vpn,
             self.segment,
+            self.size,
             self.pte,
             self.frame,
             self.task,
@@ -83,6 +86,7 @@ impl Entry {
         ) == (
             other.vpn,
             other.segment,
+            other.size,
             other.pte,
             other.frame,
             other.task,
@@ -113,6 +117,7 @@ impl fmt::Display for Lost {
         let Entry {
             vpn,
             segment,
+            size,
             slot,
             pte,
             frame,
@@ -123,9 +128,10 @@ impl fmt::Display for Lost {
         } = self.entry;
         write!(
             f,
-            "vpn {vpn} ({}, slot {slot}), queued by pid {pid} on cpu {cpu} at cycle {}, \
+            "vpn {vpn} ({}{}, slot {slot}), queued by pid {pid} on cpu {cpu} at cycle {}, \
              was not flushed before ",
             segment_words(segment),
+            page_words(size),
             at.get()
         )?;
         match self.before {
@@ -186,6 +192,7 @@ impl LostFlush {
             Tracepoint::Queued {
                 vpn,
                 segment,
+                size,
                 slot,
                 pte,
                 frame,
@@ -201,6 +208,7 @@ impl LostFlush {
                 self.queue(Entry {
                     vpn,
                     segment,
+                    size,
                     slot,
                     pte,
                     frame,
@@ -212,9 +220,19 @@ impl LostFlush {
                     times,
                 });
             }
-            Tracepoint::BatchFlush { entries, .. } => {
-                self.tasks.entry(at.task).or_default().batch_left = entries;
+            Tracepoint::BatchFlush { pieces, .. } => {
+                self.tasks.entry(at.task).or_default().batch_left = pieces;
                 self.forget_idle(at.task);
+            }
+            Tracepoint::NothingToRemove { vpn, segment, size } => {
+                let gone = TlbInvalidate {
+                    vpn,
+                    segment,
+                    base: size,
+                    actual: size,
+                    local: false,
+                };
+                self.flush_page(vpn, &gone);
             }
             Tracepoint::PteSet { pte, .. } => self.due(Chain::Pte, pte, Before::PteSet, lost),
             Tracepoint::PageFreed { frame } => {
@@ -244,10 +262,10 @@ impl LostFlush {
         let mut hit = false;
         if pages <= self.pending.len() as u64 {
             for i in 0..pages {
-                hit |= self.flush_page(first.wrapping_add(i), operand.segment);
+                hit |= self.flush_page(first.wrapping_add(i), operand);
             }
         } else if self.pending.len() > 0 {
-            hit = self.flush_range(first, pages, operand.segment);
+            hit = self.flush_range(first, pages, operand);
         }
         if in_batch && !hit && self.flushed_pages.contains(operand.vpn, operand.segment) {
             self.repeated += 1;
@@ -320,14 +338,17 @@ impl LostFlush {
     }
 
     /// Flushes what pends for one page; true if anything did.
-    fn flush_page(&mut self, vpn: Vpn, segment: SegmentSize) -> bool {
+    fn flush_page(&mut self, vpn: Vpn, operand: &TlbInvalidate) -> bool {
+        let segment = operand.segment;
         let mut hit = false;
         let mut at = self
             .pending
             .first(Chain::Page, pending::page_key(vpn, segment));
         while let Some(id) = at {
             at = self.pending.next(Chain::Page, id);
-            let covered = |entry: &Entry| entry.vpn == vpn && entry.segment == segment;
+            let covered = |entry: &Entry| {
+                entry.vpn == vpn && entry.segment == segment && entry.size <= operand.actual
+            };
             if self.pending.get(id).is_some_and(covered) {
                 self.flush_entry(id);
                 hit = true;
@@ -337,11 +358,13 @@ impl LostFlush {
     }
 
     /// The same for more pages than pend.
-    fn flush_range(&mut self, first: Vpn, pages: u64, segment: SegmentSize) -> bool {
+    fn flush_range(&mut self, first: Vpn, pages: u64, operand: &TlbInvalidate) -> bool {
         let mut hit = false;
         for id in 0..self.pending.ids() {
             let covered = |entry: &Entry| {
-                entry.segment == segment && entry.vpn.get().wrapping_sub(first.get()) < pages
+                entry.segment == operand.segment
+                    && entry.size <= operand.actual
+                    && entry.vpn.get().wrapping_sub(first.get()) < pages
             };
             if self.pending.get(id).is_some_and(covered) {
                 self.flush_entry(id);

@@ -29,6 +29,7 @@ fn queued(n: u64) -> Tracepoint {
     Tracepoint::Queued {
         vpn,
         segment,
+        size: PageSize::P4K,
         slot: 0,
         pte: n * 8,
         frame: n << 12,
@@ -152,6 +153,7 @@ fn a_sound_run_breaks_nothing() {
         at(5, A),
         Tracepoint::BatchFlush {
             entries: 1,
+            pieces: 1,
             batch_cpu: 0,
         },
     );
@@ -182,6 +184,7 @@ fn an_invalidation_is_its_cpus_running_task() {
         at(3, A),
         Tracepoint::BatchFlush {
             entries: 1,
+            pieces: 1,
             batch_cpu: 0,
         },
     );

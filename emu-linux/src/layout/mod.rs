@@ -4,9 +4,11 @@
 //! Owns every number that the kernel's headers fix. Refuses behaviour of policies.
 
 mod pte;
+mod real_pte;
 mod vsid;
 
-pub use pte::PteBits;
+pub use pte::{PteBits, SlotRecord};
+pub use real_pte::{PIECE_BYTES, PIECES, RealPte};
 
 use crate::config::{KernelVersion, Pages};
 use emu_mmu::{Ea, Ra};
@@ -36,7 +38,7 @@ pub struct Layout {
     /// True if the busy bit is looked at before the access bits (6.1); 2.6.38 does it after, so that a
     /// busy PTE with the wrong permissions gives a page fault.
     pub busy_before_access: bool,
-    /// True if HASHPTE is set together with BUSY (2.6.38).
+    /// True if HASHPTE is set together with BUSY (2.6.38 with 4K pages).
     pub hashpte_with_busy: bool,
     /// True if HPTE compares are made before the entry is locked too (6.1).
     pub compare_before_lock: bool,
@@ -98,11 +100,32 @@ impl Layout {
         vmalloc_segment_bolted: false,
     };
 
+    /// 2.6.38 with 64K pages: three levels, the PUD folded into the PGD.
+    pub const V2_6_38_64K: Layout = Layout {
+        pages: Pages::K64,
+        index_bits: [12, 12, 0, 4],
+        pte: PteBits::V2_6_38_64K,
+        hashpte_with_busy: false,
+        ..Layout::V2_6_38
+    };
+
+    /// 6.1 with 64K pages.
+    pub const V6_1_64K: Layout = Layout {
+        pages: Pages::K64,
+        index_bits: [8, 10, 10, 8],
+        pte: PteBits::V6_1_64K,
+        vmalloc_start: 0xc008_0000_0000_0000,
+        vmalloc_end: 0xc00a_0000_0000_0000,
+        ..Layout::V6_1
+    };
+
     /// The layout of a kernel with base pages of a size.
     pub const fn of(version: KernelVersion, pages: Pages) -> Layout {
         match (version, pages) {
             (KernelVersion::V2_6_38, Pages::K4) => Layout::V2_6_38,
             (KernelVersion::V6_1, Pages::K4) => Layout::V6_1,
+            (KernelVersion::V2_6_38, Pages::K64) => Layout::V2_6_38_64K,
+            (KernelVersion::V6_1, Pages::K64) => Layout::V6_1_64K,
         }
     }
 
@@ -131,6 +154,23 @@ impl Layout {
     /// Bytes that one PTE table maps: 2 MiB with 4K pages.
     pub fn pmd_bytes(&self) -> u64 {
         1 << self.level_shift(1)
+    }
+
+    /// True if there is no table at `level`: the entry above stands for its one entry.
+    #[inline]
+    pub const fn is_folded(&self, level: usize) -> bool {
+        self.index_bits[level] == 0
+    }
+
+    /// Bytes of a table at `level`. With 4K pages each has a page of its own here, though the kernels have
+    /// smaller ones for the upper levels. With 64K pages a PTE table has a second half for slots.
+    pub const fn table_bytes(&self, level: usize) -> u64 {
+        let entries = 8 << self.index_bits[level];
+        match (self.pages, level) {
+            (Pages::K4, _) => self.page_bytes(),
+            (Pages::K64, 0) => 2 * entries,
+            (Pages::K64, _) => entries,
+        }
     }
 
     /// True for an address of the vmalloc area.
@@ -163,5 +203,19 @@ mod tests {
         assert_eq!(layout.index(Ea::new(0xd000_0000_0020_1000), 0), 1);
         assert_eq!(layout.index(Ea::new(0xd000_0000_0020_1000), 1), 1);
         assert_eq!(Layout::V6_1.level_shift(3), 37);
+        let shifts = |layout: Layout| [0, 1, 2, 3].map(|level| layout.level_shift(level));
+        assert_eq!(shifts(Layout::V2_6_38_64K), [16, 28, 40, 40]);
+        assert_eq!(shifts(Layout::V6_1_64K), [16, 24, 34, 44]);
+        let bytes = |layout: Layout, level| layout.table_bytes(level);
+        assert!(Layout::V2_6_38_64K.is_folded(2) && !Layout::V6_1_64K.is_folded(2));
+        assert_eq!(
+            [0, 1, 3].map(|level| bytes(Layout::V2_6_38_64K, level)),
+            [65536, 32768, 128]
+        );
+        assert_eq!(
+            [0, 1, 2, 3].map(|level| bytes(Layout::V6_1_64K, level)),
+            [4096, 8192, 8192, 2048]
+        );
+        assert_eq!(Layout::V2_6_38_64K.second_half_offset(), 32 << 10);
     }
 }

@@ -6,19 +6,36 @@ use super::Layout;
 use crate::config::KernelVersion;
 use emu_mmu::Ra;
 
-/// Linux PTE bits of a 4K kernel.
+/// Where a kernel records which HPTEs a page has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotRecord {
+    /// 4K pages: the slot of the one HPTE lies in the PTE.
+    Pte,
+    /// 2.6.38 with 64K pages: a bit for each 4K piece in the PTE. The slots of a page hashed in pieces lie in
+    /// the second half of the table, that of a 64K HPTE in the PTE.
+    PteAndSecondHalf,
+    /// 6.1 with 64K pages: all slots in the second half of the table, plus one modulo 16, so that 0 is none.
+    SecondHalf,
+}
+
+/// Linux PTE bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PteBits {
     /// _PAGE_PRESENT.
     pub present: u64,
     /// _PAGE_BUSY / H_PAGE_BUSY: PTE and HPTE are being worked on.
     pub busy: u64,
-    /// _PAGE_HASHPTE / H_PAGE_HASHPTE: an HPTE may exist.
+    /// _PAGE_HASHPTE / H_PAGE_HASHPTE: an HPTE may exist. In 2.6.38 with 64K pages these are the bits of the
+    /// sixteen pieces.
     pub hashpte: u64,
     /// _PAGE_F_SECOND: the HPTE is in the secondary group.
     pub second: u64,
     /// Shift of _PAGE_F_GIX, the position in the group.
     pub gix_shift: u32,
+    /// _PAGE_COMBO / H_PAGE_COMBO: hashed as 4K pieces; 0 with 4K pages.
+    pub combo: u64,
+    /// Where the slots are recorded.
+    pub slots: SlotRecord,
     /// _PAGE_DIRTY.
     pub dirty: u64,
     /// _PAGE_ACCESSED.
@@ -49,6 +66,8 @@ impl PteBits {
         hashpte: 0x400,
         second: 0x8000,
         gix_shift: 12,
+        combo: 0,
+        slots: SlotRecord::Pte,
         dirty: 0x80,
         accessed: 0x100,
         write: 0x200,
@@ -68,6 +87,8 @@ impl PteBits {
         hashpte: 1 << 60,
         second: 1 << 56,
         gix_shift: 53,
+        combo: 0,
+        slots: SlotRecord::Pte,
         dirty: 0x80,
         accessed: 0x100,
         write: 0x2,
@@ -80,9 +101,37 @@ impl PteBits {
         rpn_mask: 0x001f_ffff_ffff_f000,
     };
 
-    /// All bits that belong to the hash code: busy, hashpte and the slot.
+    /// 2.6.38 with 64K pages, include/asm/pte-hash64-64k.h.
+    pub const V2_6_38_64K: PteBits = PteBits {
+        hashpte: 0x0fff_f000,
+        combo: 0x1000_0000,
+        slots: SlotRecord::PteAndSecondHalf,
+        special: 0x400,
+        page_shift: 16,
+        rpn_shift: 30,
+        rpn_mask: !0x3fff_ffff,
+        ..PteBits::V2_6_38
+    };
+
+    /// 6.1 with 64K pages, include/asm/book3s/64/hash-64k.h.
+    pub const V6_1_64K: PteBits = PteBits {
+        hashpte: 1 << 55,
+        second: 0,
+        combo: 0x1000,
+        slots: SlotRecord::SecondHalf,
+        page_shift: 16,
+        rpn_shift: 16,
+        rpn_mask: 0x001f_ffff_ffff_0000,
+        ..PteBits::V6_1
+    };
+
+    /// All bits that belong to the hash code: busy, hashpte, combo and the slot.
     pub const fn hpteflags(&self) -> u64 {
-        self.busy | self.hashpte | self.second | (7 << self.gix_shift)
+        let slot = match self.slots {
+            SlotRecord::SecondHalf => 0,
+            _ => self.second | (7 << self.gix_shift),
+        };
+        self.busy | self.hashpte | self.combo | slot
     }
 
     /// The PTE that maps `frame` with the bits of PAGE_KERNEL.
@@ -216,10 +265,15 @@ mod tests {
 
     #[test]
     fn kernel_hpte_flags() {
-        for layout in [Layout::V2_6_38, Layout::V6_1] {
-            let pte = layout.pte.kernel_pte(Ra::new(0x1234_5000));
+        for layout in [
+            Layout::V2_6_38,
+            Layout::V6_1,
+            Layout::V2_6_38_64K,
+            Layout::V6_1_64K,
+        ] {
+            let pte = layout.pte.kernel_pte(Ra::new(0x1234_0000));
             assert_eq!(layout.hpte_flags(pte), 0x194, "{:?}", layout.version);
-            assert_eq!(layout.pte.frame(pte), Ra::new(0x1234_5000));
+            assert_eq!(layout.pte.frame(pte), Ra::new(0x1234_0000));
         }
         let v38 = Layout::V2_6_38;
         for (pte, flags) in [
@@ -234,7 +288,7 @@ mod tests {
 
     #[test]
     fn slot_record_round_trip() {
-        for bits in [PteBits::V2_6_38, PteBits::V6_1] {
+        for bits in [PteBits::V2_6_38, PteBits::V6_1, PteBits::V2_6_38_64K] {
             for hidx in 0..16 {
                 let pte = bits.kernel_pte(Ra::new(0x7000_0000)) | bits.hidx_bits(hidx);
                 assert_eq!(bits.hidx(pte), hidx);
@@ -243,5 +297,7 @@ mod tests {
             }
         }
         assert_eq!(PteBits::V2_6_38.hpteflags(), 0xfc00);
+        assert_eq!(PteBits::V2_6_38_64K.hpteflags(), 0x1fff_f800);
+        assert_eq!(PteBits::V6_1_64K.hpteflags(), 1 << 55 | 0x1040);
     }
 }

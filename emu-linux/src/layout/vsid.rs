@@ -29,12 +29,12 @@ impl Layout {
         }
     }
 
-    /// Context number of a kernel address in 6.1 (4K pages): linear map 1, vmalloc 2, IO 3, vmemmap 4.
+    /// Context number of a kernel address in 6.1: linear map 1, vmalloc 2, IO 3, vmemmap 4. With 64K pages
+    /// these are the numbers of a kernel whose linear map has one context, as the recorded ones have.
     fn kernel_context(&self, ea: Ea) -> u64 {
-        match ea.get() {
-            0xc000_3d00_0000_0000..=0xc000_3dff_ffff_ffff => 2,
-            0xc000_3e00_0000_0000..=0xc000_3eff_ffff_ffff => 3,
-            0xc000_3f00_0000_0000..=0xc000_3fff_ffff_ffff => 4,
+        let region_bytes = self.vmalloc_end - self.vmalloc_start;
+        match ea.get().checked_sub(self.vmalloc_start) {
+            Some(offset) if offset < 3 * region_bytes => 2 + offset / region_bytes,
             _ => 1,
         }
     }
@@ -136,6 +136,37 @@ mod tests {
             narrow.user_vsid(10, low, SegmentSize::S256M),
             Vsid::new(0x5_0fff_5852)
         );
+    }
+
+    #[test]
+    fn vsids_of_6_1_with_64k_pages() {
+        let wide = Layout::V6_1_64K;
+        let narrow = Layout {
+            va_bits: 65,
+            ..wide
+        };
+        let start = Ea::new(wide.vmalloc_start);
+        // A kernel with 51 bits of memory has four contexts for the linear map, and vmalloc is the fifth.
+        for (layout, small, large) in [
+            (narrow, 0x12_87a0_03bc, 0x128_7dbc),
+            (wide, 0x92_87a0_0077, 0x928_7a77),
+        ] {
+            let vsid = |segment| layout.scramble_6_1(5, start, segment);
+            assert_eq!(vsid(SegmentSize::S256M), Vsid::new(small));
+            assert_eq!(vsid(SegmentSize::S1T), Vsid::new(large));
+        }
+        // One with a single context has vmalloc in the second, as with 4K pages; recorded from such a kernel.
+        let recorded = Vsid::new(0xd43_642f);
+        assert_eq!(wide.kernel_vsid(start, SegmentSize::S1T), recorded);
+        for (ea, context) in [
+            (0xc000_0000_0000_0000, 1),
+            (0xc008_0000_0000_0000, 2),
+            (0xc009_ffff_ffff_ffff, 2),
+            (0xc00a_0000_0000_0000, 3),
+            (0xc00c_0000_0000_0000, 4),
+        ] {
+            assert_eq!(wide.kernel_context(Ea::new(ea)), context, "{ea:#x}");
+        }
     }
 
     proptest::proptest! {

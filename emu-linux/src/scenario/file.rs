@@ -6,7 +6,7 @@
 
 use super::error::{ScenarioError, ScenarioErrors};
 use super::{Scenario, Settings};
-use crate::config::{Backend, KernelVersion, Preempt, ScheduleChoice, nearest};
+use crate::config::{Backend, KernelVersion, Pages, Preempt, ScheduleChoice, nearest};
 use crate::disturbance::{TIMER_PERIOD_MAX, TIMER_PERIOD_MIN};
 use crate::lazy_mmu::policy::policies;
 use crate::workload::{self, Workload};
@@ -21,6 +21,7 @@ const KEYS: &[&str] = &[
     "policy",
     "kernel",
     "pages",
+    "hpte-pages",
     "backend",
     "preempt",
     "cpus",
@@ -129,8 +130,8 @@ impl<'t> Reader<'t> {
                 let all = KernelVersion::ALL.map(|kernel| (kernel.name(), kernel));
                 self.settings.kernel = self.choice(entry, &all);
             }
-            // One size so far: it may be named, and changes nothing.
-            "pages" => drop(self.choice(entry, &[("4k", ())])),
+            "pages" => self.settings.pages = self.pages(entry),
+            "hpte-pages" => self.settings.hpte_pages = self.pages(entry),
             "backend" => {
                 let all = Backend::ALL.map(|backend| (backend.name(), backend));
                 self.settings.backend = self.choice(entry, &all);
@@ -255,6 +256,10 @@ impl<'t> Reader<'t> {
         }
     }
 
+    fn pages(&mut self, entry: &Entry<'_>) -> Option<Pages> {
+        self.choice(entry, &Pages::ALL.map(|pages| (pages.name(), pages)))
+    }
+
     fn flag(&mut self, entry: &Entry<'_>) -> Option<bool> {
         let flag = entry.value.as_bool();
         if flag.is_none() {
@@ -299,11 +304,19 @@ impl<'t> Reader<'t> {
 
     fn finish(mut self) -> Result<Scenario, ScenarioErrors> {
         let Settings {
-            touch, operations, ..
+            touch,
+            operations,
+            pages,
+            ..
         } = self.settings;
         let unfit = self.workload.map_or([None, None], |workload| {
             [
-                ("touch", self.touch_at, touch, workload.accepts_touch(touch)),
+                (
+                    "touch",
+                    self.touch_at,
+                    touch,
+                    workload.accepts_touch(touch, pages.unwrap_or_default()),
+                ),
                 (
                     "operations",
                     self.operations_at,

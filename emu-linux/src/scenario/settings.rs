@@ -1,6 +1,6 @@
 //! What a run is told beside its workload and its policy: by a scenario's text, by the command line.
 
-use crate::config::{Backend, KernelVersion, Preempt, RunConfig, ScheduleChoice};
+use crate::config::{Backend, KernelVersion, Pages, Preempt, RunConfig, ScheduleChoice};
 
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
@@ -23,6 +23,10 @@ macro_rules! settings {
 settings! {
     /// Kernel whose layout and behaviour is modelled.
     kernel: KernelVersion,
+    /// Base page size.
+    pages: Pages,
+    /// Size of the hash-table entries for 64K pages.
+    hpte_pages: Pages,
     /// Who writes the hash table.
     backend: Backend,
     /// log2 of the number of groups.
@@ -58,6 +62,8 @@ impl Settings {
         let schedule = self.schedule.clone();
         RunConfig {
             kernel: self.kernel,
+            pages: self.pages,
+            hpte_pages: self.hpte_pages,
             backend: self.backend.unwrap_or(usual.backend),
             htab_bits: self.htab_bits,
             cpus: self.cpus,
@@ -79,6 +85,8 @@ impl Settings {
     pub(crate) fn fill(&self, config: &RunConfig) -> RunConfig {
         RunConfig {
             kernel: config.kernel.or(self.kernel),
+            pages: config.pages.or(self.pages),
+            hpte_pages: config.hpte_pages.or(self.hpte_pages),
             htab_bits: config.htab_bits.or(self.htab_bits),
             cpus: config.cpus.or(self.cpus),
             touch: config.touch.or(self.touch),

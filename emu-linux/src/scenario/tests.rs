@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Backend, KernelVersion, Preempt, RunConfig, ScheduleChoice};
+use crate::config::{Backend, KernelVersion, Pages, Preempt, RunConfig, ScheduleChoice};
 use crate::workload::workloads;
 use proptest::prelude::*;
 
@@ -41,6 +41,7 @@ fn lines() -> impl Strategy<Value = String> {
         "policy",
         "kernel",
         "pages",
+        "hpte-pages",
         "backend",
         "preempt",
         "cpus",
@@ -112,7 +113,7 @@ fn every_built_in_text_is_a_scenario_and_every_workload_has_one() {
 #[test]
 fn every_key_reaches_its_setting() {
     let text = format!(
-        "{GOOD}policy = 'mmotm'\nkernel = '6.1'\npages = '4k'\nbackend = 'lpar'\npreempt = 'none'\n\
+        "{GOOD}policy = 'mmotm'\nkernel = '6.1'\npages = '64k'\nhpte-pages = '4k'\nbackend = 'lpar'\npreempt = 'none'\n\
          cpus = 3\nhtab-bits = 12\nseed = 0x9\nschedule = 'random'\npin = true\ntouch = 7\n\
          operations = 1_000\n[disturbances]\nfail-alloc = 2\nfail-map = 6\n\
          timer-period = 10000\nmigrate-every = 5\n"
@@ -123,6 +124,8 @@ fn every_key_reaches_its_setting() {
     assert_eq!(scenario.policy(), Some("mmotm"));
     let expected = Settings {
         kernel: Some(KernelVersion::V6_1),
+        pages: Some(Pages::K64),
+        hpte_pages: Some(Pages::K4),
         backend: Some(Backend::Lpar),
         htab_bits: Some(12),
         cpus: Some(3),
@@ -195,7 +198,7 @@ fn each_refusal_names_the_place_what_was_wrong_and_what_would_be_right() {
                 "emu policy list",
             ],
         ),
-        ("pages = '16k'", ["`pages` is '16k'", "\"4k\""]),
+        ("pages = '16k'", ["`pages` is '16k'", "\"4k\" or \"64k\""]),
         ("pin = 1", ["`pin` is 1", "true or false"]),
         (
             "schedule = 'randm'",

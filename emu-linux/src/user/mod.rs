@@ -32,7 +32,7 @@ impl Linux {
             Ok(address) => address,
             Err(errno) => return Ok(Err(errno)),
         };
-        let pgd = match self.alloc_table_page(cx)? {
+        let pgd = match self.alloc_table(cx, PGD_LEVEL)? {
             Ok(pgd) => pgd,
             Err(errno) => {
                 self.kfree(cx, address, mm_struct::BYTES)?;
@@ -79,13 +79,16 @@ impl Linux {
     fn free_tables(&self, cx: &mut Ctx<'_>, table: Ea, level: usize) -> Run<()> {
         if level > 0 {
             for i in 0..1u64 << self.layout.index_bits[level] {
-                let below = cx.load_u64(field(table, i * 8), "free_pgd_range")?;
-                if below != 0 {
-                    self.free_tables(cx, Ea::new(below), level - 1)?;
+                let entry = field(table, i * 8);
+                if let Some(below) = self.table_below(cx, entry, level, "free_pgd_range")? {
+                    self.free_tables(cx, below, level - 1)?;
                 }
             }
         }
-        self.free_page(cx, crate::layout::pa(table))
+        if self.layout.is_folded(level) {
+            return Ok(());
+        }
+        self.free_table(cx, table, level)
     }
 
     /// Adds to a doubleword atomically and gives the sum.
@@ -177,7 +180,7 @@ impl Linux {
             kp: true,
             n: false,
             class: true,
-            page: emu_mmu::PageSize::P4K,
+            page: self.hpte_page,
             valid: true,
         };
         let count = cx.load_real_u64(real(pcpu::SLB_CACHE_COUNT), "slb_miss: cache")?;
@@ -256,7 +259,8 @@ impl Linux {
     pub(crate) fn user_pte_alloc(&self, cx: &mut Ctx<'_>, mm: Mm, ea: Ea) -> Kernel<Ea> {
         let mut table = self.pgd(cx, mm)?;
         for level in (1..=PGD_LEVEL).rev() {
-            table = match self.table_alloc(cx, mm, self.entry(table, ea, level))? {
+            let entry = self.entry(table, ea, level);
+            table = match self.table_alloc(cx, mm, entry, level)? {
                 Ok(below) => below,
                 Err(errno) => return Ok(Err::<Ea, Errno>(errno)),
             };

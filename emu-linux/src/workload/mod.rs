@@ -12,7 +12,7 @@ mod vmalloc_random;
 
 pub(crate) use replay::Replayer;
 
-use crate::config::{RunConfig, RunError};
+use crate::config::{Pages, RunConfig, RunError};
 use crate::kernel::Linux;
 use emu_core::{Ctx, Run};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub(crate) struct Workload {
     /// Operations that it counts on its meter.
     pub operations: fn(&RunConfig) -> u64,
     /// Most pages that `touch` may name; `None` if the workload has no use for it.
-    pub touch_max: Option<u64>,
+    pub touch_max: Option<fn(Pages) -> u64>,
     /// True if `operations` means something to it.
     pub repeats: bool,
 }
@@ -57,14 +57,14 @@ const WORKLOADS: &[Workload] = &[
         name: "swapon-swapoff",
         start: swap::start,
         operations: |_| 2,
-        touch_max: Some(swap::SWAP_MAP_PAGES),
+        touch_max: Some(swap::swap_map_pages),
         repeats: false,
     },
     Workload {
         name: "vmalloc-pairs",
         start: vmalloc_pairs::start,
         operations: vmalloc_pairs::operations,
-        touch_max: Some(vmalloc_pairs::PAGES),
+        touch_max: Some(|_| vmalloc_pairs::PAGES),
         repeats: true,
     },
     Workload {
@@ -100,8 +100,13 @@ const WORKLOADS: &[Workload] = &[
 impl Workload {
     /// Refuses options that would do nothing or cannot be met.
     pub(crate) fn check(&self, config: &RunConfig) -> Result<(), RunError> {
+        let pages = config.pages.unwrap_or_default();
         let given = [
-            ("--touch", config.touch, self.accepts_touch(config.touch)),
+            (
+                "--touch",
+                config.touch,
+                self.accepts_touch(config.touch, pages),
+            ),
             (
                 "--operations",
                 config.operations,
@@ -120,12 +125,12 @@ impl Workload {
         Ok(())
     }
 
-    /// Pages to touch; what would be right if they are not.
-    pub(crate) fn accepts_touch(&self, pages: Option<u64>) -> Result<(), String> {
+    /// Pages of a size to touch; what would be right if they are not.
+    pub(crate) fn accepts_touch(&self, touch: Option<u64>, pages: Pages) -> Result<(), String> {
         let name = self.name;
-        match (pages, self.touch_max) {
+        match (touch, self.touch_max.map(|most| most(pages))) {
             (Some(_), None) => Err(format!("`{name}` has no use for it")),
-            (Some(pages), Some(most)) if pages > most => {
+            (Some(touch), Some(most)) if touch > most => {
                 Err(format!("`{name}` has 0 to {most} pages to touch"))
             }
             _ => Ok(()),

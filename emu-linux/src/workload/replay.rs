@@ -12,7 +12,7 @@ use crate::report::{CounterValues, GroupComparison, Segment};
 use crate::task::TaskSpec;
 use crate::trace::{Op, Ops, PreExisting, TaskId, TraceError, TraceOp};
 use emu_core::{CpuId, Ctx, Run};
-use emu_mmu::{Ea, PageSize};
+use emu_mmu::Ea;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -281,7 +281,8 @@ impl Replayer {
 
     fn compare_group(&self, linux: &Linux, ea: Ea, recorded: Option<u64>) {
         let Some(recorded) = recorded else { return };
-        let hash = linux.kernel_page(ea).vpn.hash(linux.segment, PageSize::P4K);
+        let page = linux.kernel_page(ea);
+        let hash = page.vpn.hash(page.segment, page.size);
         let mut state = self.state.lock();
         let groups = state.results.groups.get_or_insert_default();
         if linux.hpt.primary(hash).0 == recorded {

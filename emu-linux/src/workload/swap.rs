@@ -3,7 +3,8 @@
 //! 1572860 KiB are 393215 good pages and the header: 393216 entries of one byte in the swap map, so 96
 //! pages of vmalloc. v2.6.38 clears the map through its vmalloc address; mmotm (803d0c8351b) uses
 //! vzalloc, which clears through the linear map, and that is what runs here: swapon then touches one
-//! page. 2.6.38's swapoff reads the whole map before it frees it, so every page is hashed by then.
+//! page. 2.6.38's swapoff reads the whole map before it frees it, so every page is hashed by then. With 64K
+//! pages there are 24576 entries, and the map is one page.
 
 use super::Meter;
 use crate::config::{KernelVersion, Pages, RunConfig};
@@ -17,10 +18,18 @@ use emu_mmu::{Ea, Ra};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-/// Bytes of the swap map.
-const SWAP_MAP_BYTES: u64 = 393_216;
-/// Its pages.
-pub(super) const SWAP_MAP_PAGES: u64 = SWAP_MAP_BYTES / Pages::K4.bytes();
+/// KiB of the swap area, its header included.
+const SWAP_KIB: u64 = 1_572_864;
+/// Bytes of the swap map: one for each page of the area.
+const fn swap_map_bytes(pages: Pages) -> u64 {
+    (SWAP_KIB << 10) >> pages.shift()
+}
+
+/// Pages of the swap map.
+pub(super) fn swap_map_pages(pages: Pages) -> u64 {
+    swap_map_bytes(pages).div_ceil(pages.bytes())
+}
+
 /// Stacks of the two tasks in the report.
 const SWAPON_STACK: u64 = 0x29c3_8000;
 const SWAPOFF_STACK: u64 = 0x260d_0000;
@@ -35,8 +44,14 @@ pub(super) fn start(
     meter: &Arc<Meter>,
 ) -> Run<()> {
     let map: SwapMap = Arc::new(Mutex::new(None));
-    let scanned = scanned_pages(linux.layout().version);
-    let touch = config.touch.unwrap_or(scanned).min(SWAP_MAP_PAGES);
+    let map_pages = swap_map_pages(linux.layout().pages);
+    // 2.6.38 looks through all of it; 6.1 does not look when no page is swapped out, so that only the header's
+    // byte, written at swapon, was ever touched.
+    let scanned = match linux.layout().version {
+        KernelVersion::V2_6_38 => map_pages,
+        KernelVersion::V6_1 => 1,
+    };
+    let touch = config.touch.unwrap_or(scanned).min(map_pages);
     let allowed = linux.allowed(CpuId(0));
     let meter = meter.clone();
     let swapon = TaskSpec {
@@ -72,22 +87,14 @@ pub(super) fn start(
     linux.spawn_task(cx, swapon).map(|_| ())
 }
 
-/// Pages of the map that swapoff reads. 2.6.38 looks through all of it; 6.1 does not look when no page is
-/// swapped out, so that only the header's byte, written at swapon, was ever touched.
-fn scanned_pages(version: KernelVersion) -> u64 {
-    match version {
-        KernelVersion::V2_6_38 => SWAP_MAP_PAGES,
-        KernelVersion::V6_1 => 1,
-    }
-}
-
 /// swapon(2): maps the swap map and marks the header page bad.
 fn sys_swapon(linux: &Linux, cx: &mut Ctx<'_>, touch: u64) -> Run<Result<Ea, Errno>> {
     cx.call("sys_swapon", |cx| {
         linux.work(cx, Func::SysSwapon)?;
+        let bytes = swap_map_bytes(linux.layout().pages);
         let allocated = match linux.layout().version {
-            KernelVersion::V2_6_38 => linux.vmalloc(cx, SWAP_MAP_BYTES)?,
-            KernelVersion::V6_1 => linux.vzalloc(cx, SWAP_MAP_BYTES)?,
+            KernelVersion::V2_6_38 => linux.vmalloc(cx, bytes)?,
+            KernelVersion::V6_1 => linux.vzalloc(cx, bytes)?,
         };
         let swap_map = match allocated {
             Ok(swap_map) => swap_map,
@@ -104,7 +111,11 @@ fn sys_swapon(linux: &Linux, cx: &mut Ctx<'_>, touch: u64) -> Run<Result<Ea, Err
             KernelVersion::V2_6_38 => -1,
             KernelVersion::V6_1 => -2,
         };
+        // The header takes a page.
+        let kib = SWAP_KIB - (linux.page_bytes() >> 10);
         let area = SwapArea {
+            kib,
+            across_kib: kib,
             priority,
             ..SwapArea::report_of_2011()
         };

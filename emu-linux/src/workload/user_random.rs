@@ -7,6 +7,7 @@
 use super::{Meter, vmalloc_random};
 use crate::config::RunConfig;
 use crate::kernel::Linux;
+use crate::layout::{PIECE_BYTES, PIECES};
 use crate::mm::Mm;
 use crate::task::TaskSpec;
 use crate::tracepoint::Tracepoint;
@@ -167,9 +168,13 @@ impl Worker {
         }
     }
 
-    fn store(&mut self, _linux: &Linux, cx: &mut Ctx<'_>, page: usize) -> Run<()> {
+    fn store(&mut self, linux: &Linux, cx: &mut Ctx<'_>, page: usize) -> Run<()> {
         let value = self.rng.random::<u64>() | 1;
         cx.user_store_u64(self.word(page), value, "user: store")?;
+        for _ in 0..linux.more_pieces() {
+            let piece = self.rng.random_range(1..PIECES) * PIECE_BYTES;
+            cx.user_load_u64(self.word(page) + piece, "user: load of another piece")?;
+        }
         self.expected[page] = Some(value);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use super::Meter;
 use crate::config::RunConfig;
 use crate::kernel::Linux;
+use crate::layout::{PIECE_BYTES, PIECES};
 use crate::task::TaskSpec;
 use emu_core::{CpuId, Ctx, Run};
 use emu_mmu::Ea;
@@ -84,6 +85,10 @@ fn one(linux: &Linux, cx: &mut Ctx<'_>, rng: &mut ChaCha8Rng, kept: &mut Vec<Ea>
         for page in 0..pages {
             if rng.random_bool(0.7) {
                 linux.touch(cx, area + page * linux.page_bytes(), true)?;
+                for _ in 0..linux.more_pieces() {
+                    let piece = rng.random_range(1..PIECES) * PIECE_BYTES;
+                    linux.touch(cx, area + page * linux.page_bytes() + piece, true)?;
+                }
             }
         }
         kept.push(area);

@@ -26,6 +26,7 @@ impl Both {
             Tracepoint::Queued {
                 vpn,
                 segment,
+                size: PageSize::P4K,
                 slot,
                 pte,
                 frame,
@@ -41,6 +42,7 @@ impl Both {
         let entry = Entry {
             vpn,
             segment,
+            size: PageSize::P4K,
             slot,
             pte,
             frame,

@@ -50,6 +50,7 @@ impl Run {
             Tracepoint::Queued {
                 vpn,
                 segment: S256M,
+                size: PageSize::P4K,
                 slot: 3,
                 pte: n * 8,
                 frame: n << 12,
@@ -62,6 +63,7 @@ impl Run {
             task,
             Tracepoint::BatchFlush {
                 entries,
+                pieces: entries,
                 batch_cpu: 0,
             },
         )
@@ -293,6 +295,7 @@ fn many_entries_pend_for_one_frame() {
             Tracepoint::Queued {
                 vpn,
                 segment: S1T,
+                size: PageSize::P4K,
                 slot: 0,
                 pte: n * 8,
                 frame: 0x5000,
@@ -380,4 +383,21 @@ fn memory_is_that_of_what_pends() {
     assert_eq!(run.lost.len(), 25_000);
     assert!(run.rule.tasks.is_empty());
     assert!(run.rule.pending.ids() <= 2);
+}
+
+#[test]
+fn a_hypervisor_that_has_no_hpte_for_the_page_leaves_nothing_to_flush() {
+    let answer = |n, size| Tracepoint::NothingToRemove {
+        vpn: Vpn::new(n),
+        segment: S256M,
+        size,
+    };
+    let mut run = Run::new();
+    run.queue(A, 1).queue(A, 2);
+    run.tp(A, answer(1, PageSize::P4K));
+    run.free(A, 1);
+    assert_eq!(run.lost.len(), 0);
+    // Its neighbour is another page.
+    run.free(A, 2);
+    assert_eq!(run.lost.len(), 1);
 }

@@ -9,7 +9,7 @@ mod cases;
 mod percpu;
 
 use super::Meter;
-use crate::config::{Pages, RunConfig};
+use crate::config::RunConfig;
 use crate::kernel::Linux;
 use crate::printk::Level;
 use crate::task::TaskSpec;
@@ -78,7 +78,8 @@ fn scaled(number: u64, loops: u64) -> u64 {
 /// Loops of all cases and workers together, and what the cases keep: each object is made and freed.
 pub(super) fn operations(config: &RunConfig) -> u64 {
     let (cpus, loops) = (config.cpus.unwrap_or(1), loops(config));
-    let kept = cases::kept_objects(cpus, Pages::K4).map(|number| 2 * scaled(number, loops));
+    let kept = cases::kept_objects(cpus, config.pages.unwrap_or_default())
+        .map(|number| 2 * scaled(number, loops));
     let looping = CASES.iter().filter(|case| case.loops).count() as u64;
     let each = loops.saturating_mul(looping);
     each.saturating_add(kept.iter().sum())
