@@ -230,8 +230,7 @@ mod tests {
             ("emu run s --pages 16k", ["16k", "64k"]),
             ("emu run s --backend xen", ["xen", "lpar"]),
             ("emu run s --kernel 2.6.39", ["2.6.39", "2.6.38"]),
-            ("emu run s --preempt rt", ["sleep", "policy `rt`"]),
-            ("emu run s --preempt ful", ["ful", "`full`"]),
+            ("emu run s --preempt ful", ["ful", "'full'"]),
             (
                 "emu run s --policy a --policy-file b",
                 ["--policy-file", "cannot be used"],

@@ -105,18 +105,27 @@ pub enum Preempt {
     /// CONFIG_PREEMPT with CONFIG_DEBUG_PREEMPT: wherever preempt_count is 0 and interrupts are on.
     #[default]
     Full,
+    /// CONFIG_PREEMPT_RT with the same debugging and CONFIG_DEBUG_ATOMIC_SLEEP: as `Full`, and spinlocks
+    /// that are not raw sleep, so that a task can be switched out while it holds one.
+    Rt,
 }
 
 impl Preempt {
     /// All of them.
-    pub const ALL: [Preempt; 2] = [Preempt::None, Preempt::Full];
+    pub const ALL: [Preempt; 3] = [Preempt::None, Preempt::Full, Preempt::Rt];
 
     /// The name as typed and reported.
     pub const fn name(self) -> &'static str {
         match self {
             Preempt::None => "none",
             Preempt::Full => "full",
+            Preempt::Rt => "rt",
         }
+    }
+
+    /// True if a task can be switched out inside the kernel without asking for it.
+    pub const fn preempts_kernel(self) -> bool {
+        !matches!(self, Preempt::None)
     }
 }
 

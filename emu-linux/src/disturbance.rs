@@ -153,7 +153,7 @@ impl Linux {
 
     /// True if a task may run on that CPU.
     fn may_run_on(&self, cx: &mut Ctx<'_>, of: Ea, cpu: u64) -> Run<bool> {
-        let allowed = cx.load_u64(field(of, task::CPUS_ALLOWED), "is_cpu_allowed")?;
+        let allowed = self.cpus_allowed(cx, of, "is_cpu_allowed")?;
         Ok(allowed & (1 << cpu) != 0)
     }
 }

@@ -255,15 +255,13 @@ impl Linux {
         if self.lockless_tlbie() {
             return Ok(None);
         }
-        let enabled = self.local_irq_save(cx)?;
-        self.spin_lock(cx, global::PSERIES_LPAR_TLBIE_LOCK)?;
-        Ok(Some(enabled))
+        self.spin_lock_irqsave(cx, global::PSERIES_LPAR_TLBIE_LOCK)
+            .map(Some)
     }
 
     /// spin_unlock_irqrestore().
     fn unlock_lpar_tlbie(&self, cx: &mut Ctx<'_>, enabled: bool) -> Run<()> {
-        self.spin_unlock(cx, global::PSERIES_LPAR_TLBIE_LOCK)?;
-        self.local_irq_restore(cx, enabled)
+        self.spin_unlock_irqrestore(cx, global::PSERIES_LPAR_TLBIE_LOCK, enabled)
     }
 
     /// The AVPN operand of a page.

@@ -58,6 +58,8 @@ pub struct Linux {
     pub(crate) ratelimit: Mutex<Ratelimit>,
     pub(crate) reports: Mutex<Vec<KernelReport>>,
     pub(crate) reports_suppressed: AtomicU64,
+    /// When the last report of a lock that sleeps was printed; all ones before the first.
+    pub(crate) sleeping_lock_reported: AtomicU64,
     pub(crate) preempt_off_since: Vec<AtomicU64>,
     pub(crate) fail_alloc: Option<u64>,
     pub(crate) table_allocations: AtomicU64,
@@ -217,6 +219,7 @@ impl Linux {
             ratelimit: Mutex::new(Ratelimit::printk(shape.costs.frequency_mhz).of_kernel(version)),
             reports: Mutex::new(Vec::new()),
             reports_suppressed: AtomicU64::new(0),
+            sleeping_lock_reported: AtomicU64::new(u64::MAX),
             preempt_off_since: (0..shape.cpus).map(|_| AtomicU64::new(u64::MAX)).collect(),
             fail_alloc: config.fail_alloc,
             table_allocations: AtomicU64::new(0),
@@ -359,11 +362,6 @@ impl Linux {
         cx.store_u64(rr, 3, "slb_initialize: stab_rr")
     }
 
-    /// Preemption goes off on this CPU: a span begins.
-    pub(crate) fn note_preempt_off(&self, cx: &Ctx<'_>) {
-        self.preempt_off_since[cx.cpu_id().index()].store(cx.now().get(), Ordering::Relaxed);
-    }
-
     /// Microseconds of guest time that `cycles` are.
     pub(crate) fn micros(&self, cycles: u64) -> u64 {
         let scaled = cycles.saturating_mul(TICK_MICROS);
@@ -381,20 +379,6 @@ impl Linux {
         CounterValues {
             irqs_off_cycles_max: machine.irqs_off_max().get(),
             ..self.counters.values()
-        }
-    }
-
-    pub(crate) fn forget_preempt_off(&self, cx: &Ctx<'_>) {
-        self.preempt_off_since[cx.cpu_id().index()].store(u64::MAX, Ordering::Relaxed);
-    }
-
-    pub(crate) fn note_preempt_on(&self, cx: &Ctx<'_>) {
-        let since = self.preempt_off_since[cx.cpu_id().index()].swap(u64::MAX, Ordering::Relaxed);
-        if since != u64::MAX {
-            let span = cx.now().get().saturating_sub(since);
-            self.counters
-                .preempt_off_cycles_max
-                .fetch_max(span, Ordering::Relaxed);
         }
     }
 }

@@ -35,6 +35,7 @@ mod pgtable;
 pub mod printk;
 pub mod report;
 mod reports;
+mod rt;
 mod run;
 pub mod scenario;
 mod sched;

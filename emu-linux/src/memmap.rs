@@ -127,6 +127,8 @@ pub mod pcpu {
     pub const RQ_MOVING: u64 = 0x2040;
     /// Run queue: task that was switched out to go on elsewhere, 0 if none.
     pub const RQ_PUSHING: u64 = 0x2048;
+    /// Lock of this CPU's lists (PREEMPT_RT).
+    pub const LOCAL_LOCK: u64 = 0x2060;
     /// First free page of this CPU's list, 0 if none.
     pub const PCP_FREE: u64 = 0x2080;
     /// Pages on it.
@@ -249,6 +251,8 @@ pub mod task {
     pub const MOVE_TO: u64 = 112;
     /// CPU, plus one, that a timer interrupt wants it moved to; 0 if none does.
     pub const PUSH_TO: u64 = 128;
+    /// How often it has disabled migration (PREEMPT_RT).
+    pub const MIGRATION_DISABLED: u64 = 136;
 }
 
 /// The task runs or may run.

@@ -32,7 +32,7 @@ impl Linux {
     /// alloc_page(GFP_KERNEL): a frame, its content as it was left.
     pub(crate) fn alloc_page(&self, cx: &mut Ctx<'_>) -> Kernel<Ra> {
         self.work(cx, Func::AllocPage)?;
-        let enabled = self.local_irq_save(cx)?;
+        let enabled = self.local_lock_irqsave(cx)?;
         let list = self.this_cpu_raw(cx, pcpu::PCP_FREE)?;
         let count = self.this_cpu_raw(cx, pcpu::PCP_COUNT)?;
         let mut page = cx.load_u64(list, "alloc_page: pcp list")?;
@@ -49,11 +49,11 @@ impl Linux {
             cx.store_u64(count, left.wrapping_sub(1), "alloc_page: count")?;
             Ok(pa(Ea::new(page)))
         };
-        self.local_irq_restore(cx, enabled)?;
+        self.local_unlock_irqrestore(cx, enabled)?;
         Ok(result)
     }
 
-    /// Moves up to a batch of pages from the zone to this CPU's list; interrupts are off.
+    /// Moves up to a batch of pages from the zone to this CPU's list; its lock is held.
     fn refill_pages(&self, cx: &mut Ctx<'_>, list: Ea, count: Ea) -> Run<()> {
         self.spin_lock(cx, global::ZONE_LOCK)?;
         let mut head = 0;
@@ -89,7 +89,7 @@ impl Linux {
     pub(crate) fn free_page(&self, cx: &mut Ctx<'_>, frame: Ra) -> Run<()> {
         self.trace(cx, Tracepoint::PageFreed { frame: frame.get() });
         self.work(cx, Func::FreePage)?;
-        let enabled = self.local_irq_save(cx)?;
+        let enabled = self.local_lock_irqsave(cx)?;
         let list = self.this_cpu_raw(cx, pcpu::PCP_FREE)?;
         let count = self.this_cpu_raw(cx, pcpu::PCP_COUNT)?;
         let head = cx.load_u64(list, "free_page: pcp list")?;
@@ -101,10 +101,10 @@ impl Linux {
         if on_list > PCP_HIGH {
             self.drain_pages(cx, list, count, on_list)?;
         }
-        self.local_irq_restore(cx, enabled)
+        self.local_unlock_irqrestore(cx, enabled)
     }
 
-    /// Moves a batch of pages from this CPU's list to the zone; interrupts are off.
+    /// Moves a batch of pages from this CPU's list to the zone; its lock is held.
     fn drain_pages(&self, cx: &mut Ctx<'_>, list: Ea, count: Ea, on_list: u64) -> Run<()> {
         self.spin_lock(cx, global::ZONE_LOCK)?;
         for _ in 0..PCP_BATCH {
@@ -159,7 +159,7 @@ impl Linux {
         let Some(shift) = slab_shift(bytes) else {
             return Ok(Err(Errno::NoMemory));
         };
-        let enabled = self.local_irq_save(cx)?;
+        let enabled = self.local_lock_irqsave(cx)?;
         let list = self.this_cpu_raw(cx, slab_list(shift))?;
         let object = cx.load_u64(list, "kmalloc: free list")?;
         let result = if object != 0 {
@@ -169,7 +169,7 @@ impl Linux {
         } else {
             self.fresh_slab_object(cx, 1 << shift)?
         };
-        self.local_irq_restore(cx, enabled)?;
+        self.local_unlock_irqrestore(cx, enabled)?;
         Ok(result)
     }
 
@@ -196,12 +196,12 @@ impl Linux {
         let Some(shift) = slab_shift(bytes) else {
             return Ok(());
         };
-        let enabled = self.local_irq_save(cx)?;
+        let enabled = self.local_lock_irqsave(cx)?;
         let list = self.this_cpu_raw(cx, slab_list(shift))?;
         let head = cx.load_u64(list, "kfree: free list")?;
         cx.store_u64(object, head, "kfree: link")?;
         cx.store_u64(list, object.get(), "kfree: free list")?;
-        self.local_irq_restore(cx, enabled)
+        self.local_unlock_irqrestore(cx, enabled)
     }
 
     /// A task's stack.

@@ -5,6 +5,7 @@
 
 use crate::config::KernelVersion;
 use crate::report::KernelReport;
+use crate::reports::AtomicContext;
 use crate::symbols::Backtrace;
 use emu_core::Cycles;
 use std::fmt::Write;
@@ -160,6 +161,39 @@ pub fn scheduling_while_atomic_report(
         format!("BUG: scheduling while atomic: {comm}/{pid}/0x{preempt_count:08x}"),
         "Modules linked in:".to_owned(),
     ];
+    push_stack_dump(&mut lines, kernel, cpu, comm, pid, backtrace);
+    lines
+}
+
+/// The report of `__might_sleep` (Linux kernel/sched.c, in 6.1 `__might_resched` of kernel/sched/core.c) for a
+/// lock that sleeps, checked at `place`, FILE:LINE.
+pub(crate) fn sleeping_lock_report(
+    kernel: KernelVersion,
+    cpu: u16,
+    comm: &str,
+    pid: u32,
+    place: &str,
+    context: AtomicContext,
+    backtrace: &Backtrace,
+) -> Vec<String> {
+    let (atomic, irqs) = (
+        u32::from(context.preempt_count != 0),
+        u32::from(context.irqs_off),
+    );
+    let mut lines = vec![format!(
+        "BUG: sleeping function called from invalid context at {place}"
+    )];
+    match kernel {
+        KernelVersion::V2_6_38 => lines.push(format!(
+            "in_atomic(): {atomic}, irqs_disabled(): {irqs}, pid: {pid}, name: {comm}"
+        )),
+        KernelVersion::V6_1 => lines.extend([
+            format!(
+                "in_atomic(): {atomic}, irqs_disabled(): {irqs}, non_block: 0, pid: {pid}, name: {comm}"
+            ),
+            format!("preempt_count: {:x}, expected: 0", context.preempt_count),
+        ]),
+    }
     push_stack_dump(&mut lines, kernel, cpu, comm, pid, backtrace);
     lines
 }

@@ -243,7 +243,7 @@ pub struct RunReport {
     pub htab_bits: u8,
     /// Number of CPUs.
     pub cpus: u16,
-    /// Where kernel code can be preempted, `none` or `full`.
+    /// Where kernel code can be preempted, `none`, `full` or `rt`.
     pub preempt: String,
     /// Seed of the run.
     pub seed: u64,

@@ -7,12 +7,22 @@ use crate::functions::Func;
 use crate::kernel::Linux;
 use crate::memmap::STACK_BYTES;
 use crate::printk::{
-    Level, reporting_function, scheduling_while_atomic_report, smp_processor_id_report,
-    suppressed_line,
+    Level, reporting_function, scheduling_while_atomic_report, sleeping_lock_report,
+    smp_processor_id_report, suppressed_line,
 };
 use crate::report::KernelReport;
 use emu_core::{Ctx, Run};
 use std::sync::atomic::Ordering;
+
+/// Timer interrupts of a second.
+const HZ: u64 = 250;
+
+/// What keeps a task from sleeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AtomicContext {
+    pub preempt_count: u32,
+    pub irqs_off: bool,
+}
 
 impl Linux {
     /// Prints one line.
@@ -52,6 +62,35 @@ impl Linux {
             self.reports_suppressed.fetch_add(1, Ordering::Relaxed);
         }
         self.preempt_enable_no_resched(cx)
+    }
+
+    /// `BUG: sleeping function called from invalid context`, at most one a second (`__might_sleep`).
+    pub(crate) fn report_sleeping_lock(
+        &self,
+        cx: &mut Ctx<'_>,
+        place: &str,
+        context: AtomicContext,
+    ) -> Run<()> {
+        let now = cx.now().get();
+        let second = self.tick_cycles.get().saturating_mul(HZ);
+        let last = self.sleeping_lock_reported.load(Ordering::Relaxed);
+        if last != u64::MAX && now.saturating_sub(last) < second {
+            self.reports_suppressed.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        self.sleeping_lock_reported.store(now, Ordering::Relaxed);
+        let (comm, pid) = self.comm_and_pid(cx);
+        let backtrace = self
+            .symbols
+            .dump_stack_backtrace(cx.frames(), cx.local() + STACK_BYTES);
+        let (version, cpu) = (self.layout.version, cx.cpu_id().0);
+        let lines = sleeping_lock_report(version, cpu, &comm, pid, place, context, &backtrace);
+        self.work(cx, Func::Printk)?;
+        self.log.lock().push_report(cx.now(), Level::Err, &lines);
+        self.reports
+            .lock()
+            .push(KernelReport::new(&comm, pid, &lines, &backtrace));
+        Ok(())
     }
 
     /// `BUG: scheduling while atomic`.

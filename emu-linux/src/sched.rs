@@ -310,7 +310,7 @@ impl Linux {
 
     /// The wanted CPU if the task may run there, else the first where it may.
     fn select_cpu(&self, cx: &mut Ctx<'_>, of: Ea, wanted: u64) -> Run<u64> {
-        let allowed = cx.load_u64(field(of, task::CPUS_ALLOWED), "select_task_rq")?;
+        let allowed = self.cpus_allowed(cx, of, "select_task_rq")?;
         if allowed & (1 << wanted) != 0 && wanted < u64::from(self.cpus) {
             return Ok(wanted);
         }
@@ -376,7 +376,7 @@ impl Linux {
         let pulled = self.dequeue_first(cx, from)?;
         if pulled != NONE {
             let here = cx.read_cpu_id("load_balance: cpu")?;
-            let allowed = cx.load_u64(field(pulled, task::CPUS_ALLOWED), "can_migrate_task")?;
+            let allowed = self.cpus_allowed(cx, pulled, "can_migrate_task")?;
             if allowed & (1 << here.0) != 0 {
                 cx.store_u64(field(pulled, task::CPU), u64::from(here.0), "set_task_cpu")?;
                 self.enqueue(cx, rq, pulled)?;
@@ -391,10 +391,8 @@ impl Linux {
 
     /// preemptible(): preempt_count is zero and interrupts are on. A constant 0 without preemption.
     pub fn preemptible(&self, cx: &mut Ctx<'_>) -> Run<bool> {
-        Ok(
-            self.preempt == Preempt::Full
-                && self.preempt_count(cx)? == 0
-                && cx.interrupts_enabled(),
-        )
+        Ok(self.preempt.preempts_kernel()
+            && self.preempt_count(cx)? == 0
+            && cx.interrupts_enabled())
     }
 }

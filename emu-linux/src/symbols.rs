@@ -267,6 +267,13 @@ impl SymbolTable {
         self.print(frames, reporting, stack_top)
     }
 
+    /// The backtrace of other reports: only the function that walks the stack stands inside the innermost
+    /// of `frames`.
+    pub fn dump_stack_backtrace(&self, frames: &[Frame], stack_top: u64) -> Backtrace {
+        let reporting = self.reporting.last().map(Printed::from);
+        self.print(frames, reporting.into_iter().collect(), stack_top)
+    }
+
     fn print(&self, frames: &[Frame], reporting: Vec<Printed<'_>>, stack_top: u64) -> Backtrace {
         let mut chain = Vec::new();
         if frames

@@ -10,6 +10,7 @@ use crate::memmap::{self, TIF_NEED_RESCHED, field, global, task};
 use crate::tracepoint::Tracepoint;
 use emu_core::{CpuId, Ctx, Run, Step};
 use emu_mmu::{Barrier, Ea};
+use std::sync::atomic::Ordering;
 
 /// What one preempt_disable adds.
 pub(crate) const PREEMPT_OFFSET: u64 = 1;
@@ -37,7 +38,7 @@ impl Linux {
         let ea = field(self.current(cx), task::PREEMPT_COUNT);
         let count = cx.load_u64(ea, "add_preempt_count: load")?;
         cx.store_u64(ea, count.wrapping_add(n), "add_preempt_count: store")?;
-        if count == 0 && self.preempt == Preempt::Full {
+        if count == 0 && self.preempt.preempts_kernel() {
             self.note_preempt_off(cx);
         }
         Ok(())
@@ -52,6 +53,25 @@ impl Linux {
         }
         cx.store_u64(ea, left, "sub_preempt_count: store")?;
         Ok(left)
+    }
+
+    /// Preemption goes off on this CPU: a span begins.
+    pub(crate) fn note_preempt_off(&self, cx: &Ctx<'_>) {
+        self.preempt_off_since[cx.cpu_id().index()].store(cx.now().get(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn forget_preempt_off(&self, cx: &Ctx<'_>) {
+        self.preempt_off_since[cx.cpu_id().index()].store(u64::MAX, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_preempt_on(&self, cx: &Ctx<'_>) {
+        let since = self.preempt_off_since[cx.cpu_id().index()].swap(u64::MAX, Ordering::Relaxed);
+        if since != u64::MAX {
+            let span = cx.now().get().saturating_sub(since);
+            self.counters
+                .preempt_off_cycles_max
+                .fetch_max(span, Ordering::Relaxed);
+        }
     }
 
     /// preempt_disable(). Nothing where the kernel cannot be preempted, as the two after it.
@@ -121,6 +141,9 @@ impl Linux {
 
     /// spin_lock().
     pub fn spin_lock(&self, cx: &mut Ctx<'_>, lock: Ea) -> Run<()> {
+        if self.spinlock_sleeps(lock) {
+            return self.rt_spin_lock(cx, lock);
+        }
         self.preempt_disable(cx)?;
         self.raw_lock(cx, lock, "spin_lock")?;
         self.trace(cx, Tracepoint::LockAcquired { lock: lock.get() });
@@ -129,6 +152,9 @@ impl Linux {
 
     /// spin_unlock().
     pub fn spin_unlock(&self, cx: &mut Ctx<'_>, lock: Ea) -> Run<()> {
+        if self.spinlock_sleeps(lock) {
+            return self.rt_spin_unlock(cx, lock);
+        }
         self.trace(cx, Tracepoint::LockReleased { lock: lock.get() });
         self.raw_unlock(cx, lock, "spin_unlock")?;
         self.preempt_enable(cx)
@@ -171,10 +197,7 @@ impl Linux {
         let cpu = cx.read_cpu_id("debug_smp_processor_id: this_cpu")?;
         let count = self.preempt_count(cx)?;
         let interrupts_enabled = cx.interrupts_enabled();
-        let allowed = cx.load_u64(
-            field(self.current(cx), task::CPUS_ALLOWED),
-            "debug_smp_processor_id",
-        )?;
+        let allowed = self.cpus_allowed(cx, self.current(cx), "debug_smp_processor_id")?;
         let pinned = self.pinned_for_debug(allowed, cpu);
         let running = cx.load_u64(global::SYSTEM_STATE, "debug_smp_processor_id")? == 1;
         let preempt_count = count as u32;

@@ -108,7 +108,7 @@ impl Linux {
     fn preempt_count_at_first(&self) -> u64 {
         match self.preempt {
             Preempt::None => 0,
-            Preempt::Full => PREEMPT_OFFSET,
+            Preempt::Full | Preempt::Rt => PREEMPT_OFFSET,
         }
     }
 
@@ -129,6 +129,7 @@ impl Linux {
             (task::MM, 0),
             (task::MOVE_TO, 0),
             (task::PUSH_TO, 0),
+            (task::MIGRATION_DISABLED, 0),
         ];
         for (offset, value) in fields {
             cx.store_u64(field(at, offset), value, "copy_process")?;
@@ -357,7 +358,7 @@ impl Vectors for KernelVectors {
             linux.scheduler_tick(cx)?;
         }
         let left = linux.sub_preempt_count(cx, HARDIRQ_OFFSET)?;
-        let preempt = linux.preempt == Preempt::Full;
+        let preempt = linux.preempt.preempts_kernel();
         if preempt && left == 0 && linux.need_resched(cx)? {
             cx.set_interrupts(true)?;
             linux.preempt_schedule(cx)?;

@@ -10,6 +10,7 @@ mod invariants;
 mod pages_64k;
 mod policies;
 mod reports_2011;
+mod rt;
 mod stripped;
 mod support;
 mod table_access;

@@ -39,9 +39,10 @@ pub struct MachineArgs {
     /// Operations of a scenario that repeats [default: the scenario's own]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub operations: Option<u64>,
-    /// Where kernel code can be preempted, as the kernel was configured: nowhere (CONFIG_PREEMPT_NONE)
-    /// or wherever preempt_count is 0 (CONFIG_PREEMPT) [default: full]
-    #[arg(long, value_name = "none|full", value_parser = preempt)]
+    /// Where kernel code can be preempted, as the kernel was configured: nowhere (CONFIG_PREEMPT_NONE),
+    /// wherever preempt_count is 0 (CONFIG_PREEMPT), or that with spinlocks that sleep
+    /// (CONFIG_PREEMPT_RT) [default: full]
+    #[arg(long, value_name = "none|full|rt", value_parser = preempt_parser())]
     pub preempt: Option<Preempt>,
     /// Bind each task to its CPU [default: tasks may migrate]
     #[arg(long)]
@@ -120,14 +121,11 @@ fn backend_parser() -> impl TypedValueParser<Value = Backend> {
     })
 }
 
-fn preempt(typed: &str) -> Result<Preempt, String> {
-    if let Some(preempt) = Preempt::ALL.into_iter().find(|p| p.name() == typed) {
-        return Ok(preempt);
-    }
-    Err(match typed {
-        "rt" => "a kernel whose spinlocks all sleep is not modelled; the policy `rt` has the \
-                 sleeping page-table lock of one"
-            .to_owned(),
-        _ => "take `none` or `full`".to_owned(),
+fn preempt_parser() -> impl TypedValueParser<Value = Preempt> {
+    PossibleValuesParser::new(Preempt::ALL.map(Preempt::name)).try_map(|typed| {
+        Preempt::ALL
+            .into_iter()
+            .find(|preempt| preempt.name() == typed)
+            .ok_or("no such kernel")
     })
 }

@@ -3,6 +3,7 @@
 //!
 //! Owns zap_pte_range, copy_pte_range, change_pte_range, move_ptes and try_to_unmap over one range.
 
+use crate::config::Preempt;
 use crate::functions::Func;
 use crate::kernel::{Errno, Kernel, Linux};
 use crate::memmap::{batch, field};
@@ -15,9 +16,10 @@ impl Linux {
     /// what this CPU's batch still holds and frees the frames.
     pub fn munmap(&self, cx: &mut Ctx<'_>, mm: Mm, start: Ea, pages: u64) -> Run<()> {
         self.work(cx, Func::Munmap)?;
-        let gather_atomic = self.layout.gather_is_atomic;
+        let gather_atomic = self.layout.gather_is_atomic && self.preempt != Preempt::Rt;
         if gather_atomic {
-            // v2.6.38's mmu_gather is per CPU: preemption is off from tlb_gather_mmu to tlb_finish_mmu.
+            // v2.6.38's mmu_gather is per CPU: preemption is off from tlb_gather_mmu to tlb_finish_mmu. The
+            // -rt tree had a preemptible one, which became the mmu_gather rework of 3.0.
             self.preempt_disable(cx)?;
         }
         let mut gathered = Vec::new();
