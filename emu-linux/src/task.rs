@@ -128,11 +128,16 @@ impl Linux {
             (task::LAST_CPU, cpu),
             (task::MM, 0),
             (task::MOVE_TO, 0),
-            (task::PUSH_TO, 0),
-            (task::MIGRATION_DISABLED, 0),
         ];
         for (offset, value) in fields {
             cx.store_u64(field(at, offset), value, "copy_process")?;
+        }
+        // A kernel that has no such field does not clear it.
+        if self.disturbances.migrate_every.is_some() {
+            cx.store_u64(field(at, task::PUSH_TO), 0, "copy_process")?;
+        }
+        if self.preempt == Preempt::Rt {
+            cx.store_u64(field(at, task::MIGRATION_DISABLED), 0, "copy_process")?;
         }
         Ok(())
     }
