@@ -32,7 +32,8 @@ impl Linux {
         end: Ea,
         f: BatchFn<'_>,
     ) -> Kernel<()> {
-        self.apply_to_level(cx, PGD_LEVEL, global::SWAPPER_PG_DIR, start, end, f)
+        let root = global::SWAPPER_PG_DIR;
+        self.apply_to_level(cx, PGD_LEVEL, root, (start, end), true, f)
     }
 
     /// apply_to_page_range(&init_mm, ...): calls `f` once for each PTE. A wrapper of the batch form.
@@ -56,14 +57,56 @@ impl Linux {
         })
     }
 
+    /// apply_to_existing_page_range(&init_mm, ...): calls `f` once for each PTE that is not empty, and
+    /// passes over missing tables. In lazy sections, as the other form.
+    pub fn apply_to_existing_page_range(
+        &self,
+        cx: &mut Ctx<'_>,
+        start: Ea,
+        end: Ea,
+        f: &mut dyn FnMut(&Linux, &mut Ctx<'_>, Ea, Ea) -> Kernel<()>,
+    ) -> Kernel<()> {
+        let page = self.page_bytes();
+        let mut each = |linux: &Linux, cx: &mut Ctx<'_>, ptep: Ea, count: u64, ea: Ea| {
+            for i in 0..count {
+                linux.work(cx, Func::ApplyToPte)?;
+                if cx.load_u64(ptep + i * 8, "apply_to_pte_range: pte_none")? == 0 {
+                    continue;
+                }
+                let one = f(linux, cx, ptep + i * 8, ea + i * page)?;
+                if one.is_err() {
+                    return Ok(one);
+                }
+            }
+            Ok(Ok(()))
+        };
+        let root = global::SWAPPER_PG_DIR;
+        self.apply_to_level(cx, PGD_LEVEL, root, (start, end), false, &mut each)
+    }
+
+    /// The table below an entry at `level`: allocated if missing where the walk creates, else `None`.
+    fn table_for_walk(
+        &self,
+        cx: &mut Ctx<'_>,
+        entry: Ea,
+        level: usize,
+        create: bool,
+    ) -> Kernel<Option<Ea>> {
+        if create {
+            return Ok(self.table_alloc(cx, Mm::INIT, entry, level)?.map(Some));
+        }
+        let step = "apply_to_page_range: table";
+        Ok(Ok(self.table_below(cx, entry, level, step)?))
+    }
+
     /// One level of the walk: each entry of `table` that the range touches.
     fn apply_to_level(
         &self,
         cx: &mut Ctx<'_>,
         level: usize,
         table: Ea,
-        start: Ea,
-        end: Ea,
+        (start, end): (Ea, Ea),
+        create: bool,
         f: BatchFn<'_>,
     ) -> Kernel<()> {
         let (name, function) = LEVEL_FUNCTIONS[level];
@@ -74,10 +117,13 @@ impl Linux {
                 let next = self.addr_end(ea, end, level);
                 let entry = self.entry(table, ea, level);
                 let result = if level == 1 {
-                    self.apply_to_pte_range(cx, entry, ea, next, f)?
+                    self.apply_to_pte_range(cx, entry, (ea, next), create, f)?
                 } else {
-                    match self.table_alloc(cx, Mm::INIT, entry, level)? {
-                        Ok(below) => self.apply_to_level(cx, level - 1, below, ea, next, f)?,
+                    match self.table_for_walk(cx, entry, level, create)? {
+                        Ok(Some(below)) => {
+                            self.apply_to_level(cx, level - 1, below, (ea, next), create, f)?
+                        }
+                        Ok(None) => Ok(()),
                         Err(errno) => Err(errno),
                     }
                 };
@@ -95,13 +141,17 @@ impl Linux {
         &self,
         cx: &mut Ctx<'_>,
         pmd: Ea,
-        start: Ea,
-        end: Ea,
+        (start, end): (Ea, Ea),
+        create: bool,
         f: BatchFn<'_>,
     ) -> Kernel<()> {
         cx.call("apply_to_pte_range", |cx| {
             self.work(cx, Func::ApplyToPteRange)?;
-            let table = self.table_alloc(cx, Mm::INIT, pmd, 1)?;
+            let table = match self.table_for_walk(cx, pmd, 1, create)? {
+                Ok(None) => return Ok(Ok(())),
+                Ok(Some(table)) => Ok(table),
+                Err(errno) => Err(errno),
+            };
             self.policy.kernel_table_allocated(self, cx)?;
             let table = match table {
                 Ok(table) => table,

@@ -202,7 +202,8 @@ pub struct RunConfig {
     pub preempt: Preempt,
     /// Tasks may run on one CPU only.
     pub pin: bool,
-    /// The n-th page-table allocation for the kernel fails, counted from 1.
+    /// The n-th allocation of the kernel fails, counted from 1: of a page, a page table, an area, a page
+    /// array, a block of vm_map_ram, an address space or a task.
     pub fail_alloc: Option<u64>,
     /// The n-th page that vmalloc is to map is missing, counted from 1: mapping ends there with -ENOMEM,
     /// inside the lazy section if there is one.
@@ -212,6 +213,8 @@ pub struct RunConfig {
     /// At every n-th timer interrupt of a CPU the task that runs there is moved to another, which the seed
     /// chooses; `None` moves none. Needs two CPUs and tasks that are not pinned.
     pub migrate_every: Option<u64>,
+    /// Say at the end what was not given back; always done where something is made to fail.
+    pub leaks: bool,
     /// Who makes the choices.
     pub schedule: ScheduleChoice,
     /// Check the invariants.
@@ -239,6 +242,7 @@ impl RunConfig {
             fail_map: None,
             timer_period: None,
             migrate_every: None,
+            leaks: false,
             schedule: ScheduleChoice::Clocked,
             check: true,
         }

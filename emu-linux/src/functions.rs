@@ -90,6 +90,16 @@ functions! {
     Mprotect = "mprotect",
     Mremap = "mremap",
     SwapOut = "swap_out",
+    VmMapRam = "vm_map_ram",
+    VmUnmapRam = "vm_unmap_ram",
+    VbAlloc = "vb_alloc",
+    VbFree = "vb_free",
+    NewVmapBlock = "new_vmap_block",
+    Ioremap = "ioremap",
+    Iounmap = "iounmap",
+    AllocVmArea = "alloc_vm_area",
+    ChangePageAttr = "change_page_attr",
+    KasanPopulatePte = "kasan_populate_pte",
 }
 
 /// Instructions of each function.

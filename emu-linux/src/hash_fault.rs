@@ -7,7 +7,7 @@ mod large;
 
 use crate::config::Pages;
 use crate::functions::Func;
-use crate::kernel::Linux;
+use crate::kernel::{Errno, Linux};
 use crate::layout::pa;
 use crate::mm::{Mm, VirtualPage};
 use crate::report::count;
@@ -80,14 +80,18 @@ impl Linux {
             }
         };
         cx.set_interrupts(true)?;
-        let handled = self.user_page_fault(cx, mm, ea, store)?;
+        let mut handled = self.user_page_fault(cx, mm, ea, store)?;
+        if handled == Err(Errno::NoMemory) {
+            // pagefault_out_of_memory(): whoever is not killed tries again.
+            handled = self.user_page_fault(cx, mm, ea, store)?;
+        }
         cx.set_interrupts(false)?;
         handled.map_err(|_| Exception::Fault(fault))
     }
 
-    /// The address space that an address belongs to: init_mm for vmalloc, the task's own for region 0.
+    /// The address space that an address belongs to: init_mm for vmalloc and ioremap, the task's own for region 0.
     fn mm_of(&self, cx: &mut Ctx<'_>, ea: Ea) -> Run<Option<Mm>> {
-        if self.layout.is_vmalloc(ea) {
+        if self.layout.is_kernel_mapped(ea) {
             return Ok(Some(Mm::INIT));
         }
         if ea.get() >> 60 == 0 {
@@ -301,7 +305,7 @@ impl Linux {
         self.work(cx, Func::SlbMiss)?;
         let linear = ea.get() >> 60 == 0xc && pa(ea).get() < cx.machine().memory().len();
         let user = ea.get() >> 60 == 0;
-        if !linear && !user && !self.layout.is_vmalloc(ea) {
+        if !linear && !user && !self.layout.is_kernel_mapped(ea) {
             return Err(Exception::Fault(fault));
         }
         let entries = cx.slb_entries();
@@ -325,7 +329,7 @@ impl Linux {
 
     /// slbmte of the segment of a kernel address into a slot. The linear map has 16M pages.
     pub(crate) fn slbmte_kernel(&self, cx: &mut Ctx<'_>, ea: Ea, slot: u64) -> Run<()> {
-        let page = if self.layout.is_vmalloc(ea) {
+        let page = if self.layout.is_kernel_mapped(ea) {
             self.hpte_page
         } else {
             PageSize::P16M

@@ -6,9 +6,11 @@
 use crate::config::{Backend, KernelVersion, Pages, Preempt, RunConfig, RunError};
 use crate::disturbance::Disturbances;
 use crate::functions::{Func, FunctionCosts};
+use crate::injection::FailedAllocation;
 use crate::invariant::Monitor;
 use crate::layout::{Layout, va};
 use crate::lazy_mmu::LazyMmuPolicy;
+use crate::leaks::Ledger;
 use crate::memmap::{self, RAM_BYTES, field, global, pcpu};
 use crate::mm::Mm;
 use crate::printk::{KernelLog, Ratelimit};
@@ -62,7 +64,9 @@ pub struct Linux {
     pub(crate) sleeping_lock_reported: AtomicU64,
     pub(crate) preempt_off_since: Vec<AtomicU64>,
     pub(crate) fail_alloc: Option<u64>,
-    pub(crate) table_allocations: AtomicU64,
+    pub(crate) allocations: AtomicU64,
+    pub(crate) failed: Mutex<Option<FailedAllocation>>,
+    pub(crate) ledger: Option<Mutex<Ledger>>,
     pub(crate) fail_map: Option<u64>,
     pub(crate) pages_mapped: AtomicU64,
     pub(crate) preempt: Preempt,
@@ -192,6 +196,7 @@ impl Linux {
         balance: bool,
     ) -> Result<Self, RunError> {
         let machine = machine_of(version);
+        let accounts = config.leaks || config.fail_alloc.is_some() || config.fail_map.is_some();
         let layout = Layout::of(version, pages);
         let tick_cycles = shape.costs.micros(TICK_MICROS);
         let functions = FunctionCosts::new(&shape.costs)
@@ -222,7 +227,9 @@ impl Linux {
             sleeping_lock_reported: AtomicU64::new(u64::MAX),
             preempt_off_since: (0..shape.cpus).map(|_| AtomicU64::new(u64::MAX)).collect(),
             fail_alloc: config.fail_alloc,
-            table_allocations: AtomicU64::new(0),
+            allocations: AtomicU64::new(0),
+            failed: Mutex::new(None),
+            ledger: accounts.then(Mutex::default),
             fail_map: config.fail_map,
             pages_mapped: AtomicU64::new(0),
             preempt: config.preempt,

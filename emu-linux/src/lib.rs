@@ -13,21 +13,27 @@
 //! assert_eq!(report.reports.len(), 6);
 //! ```
 
+mod alloc_vm_area;
 pub mod apply;
 #[cfg(test)]
 mod behaviour;
 pub mod config;
 mod disturbance;
+mod fail_each;
 pub mod functions;
 mod hash_fault;
 mod hash_lpar;
 mod hash_native;
 mod hash_ops;
-mod injection;
+pub mod injection;
 pub mod invariant;
+mod ioremap;
+mod kasan;
 pub mod kernel;
+mod kernel_walk;
 pub mod layout;
 pub mod lazy_mmu;
+pub mod leaks;
 pub mod memmap;
 pub mod mm;
 mod page_alloc;
@@ -39,6 +45,7 @@ mod rt;
 mod run;
 pub mod scenario;
 mod sched;
+pub mod set_memory;
 pub mod symbols;
 mod sync;
 pub mod task;
@@ -46,6 +53,7 @@ mod tlb_hash;
 pub mod trace;
 pub mod tracepoint;
 mod user;
+mod vm_map_ram;
 mod vmalloc;
 mod vmap_area;
 mod workload;
@@ -54,6 +62,7 @@ pub use config::{
     Backend, KernelVersion, Pages, Preempt, Progress, RunConfig, RunError, ScheduleChoice, Source,
     nearest,
 };
+pub use fail_each::{FAIL_EACH_SCHEMA, FailEachReport, Failure, Findings, fail_each};
 pub use kernel::{Errno, Kernel, Linux};
 pub use lazy_mmu::policy::{PolicyInfo, policies};
 pub use lazy_mmu::{LazyMmuPolicy, PolicyFile, PolicyFileError, VmallocWalk};

@@ -85,6 +85,10 @@ pub const SLAB_END: u64 = 0x1000_0000;
 pub const STACKS_START: u64 = 0x1000_0000;
 /// First byte after them.
 pub const STACKS_END: u64 = 0x2000_0000;
+/// Real address of the registers of the only device, which the model keeps in memory.
+pub const DEVICE_START: u64 = 0x2e00_0000;
+/// Bytes of its registers.
+pub const DEVICE_BYTES: u64 = PAGES_START - DEVICE_START;
 /// Real address of the first page of the page allocator.
 pub const PAGES_START: u64 = 0x3000_0000;
 /// First real address after its last page.
@@ -143,6 +147,10 @@ pub mod pcpu {
     pub const SLB_CACHE_COUNT: u64 = 0x2190;
     /// User segments put into the SLB since the last switch.
     pub const SLB_CACHE: u64 = 0x2198;
+    /// First vmap block with room (vmap_block_queue), 0 if none.
+    pub const VMAP_BLOCKS: u64 = 0x2200;
+    /// Lock of that queue.
+    pub const VMAP_BLOCK_LOCK: u64 = 0x2208;
     /// The idle task.
     pub const IDLE_TASK: u64 = 0x4000;
 }
@@ -287,8 +295,28 @@ pub mod area {
     pub const NR_PAGES: u64 = 56;
     /// 1 if the array came from a nested vmalloc.
     pub const ARRAY_VMALLOCED: u64 = 64;
+    /// The block that the area is; means nothing for other areas.
+    pub const VMAP_BLOCK: u64 = 72;
     /// Bytes of an area object.
-    pub const BYTES: u64 = 72;
+    pub const BYTES: u64 = 80;
+}
+
+/// Offsets in a vmap block (struct vmap_block).
+pub mod vmap_block {
+    /// Its lock.
+    pub const LOCK: u64 = 0;
+    /// Its area.
+    pub const AREA: u64 = 8;
+    /// Pages never given out.
+    pub const FREE: u64 = 16;
+    /// Pages given out and freed.
+    pub const DIRTY: u64 = 24;
+    /// Next block in the queue.
+    pub const NEXT: u64 = 32;
+    /// alloc_map of 2.6.38: a bit for each page given out.
+    pub const MAP: u64 = 64;
+    /// Bytes of a block object.
+    pub const BYTES: u64 = MAP + 1024 / 8;
 }
 
 /// Kernel address `offset` bytes into the object at `base`.

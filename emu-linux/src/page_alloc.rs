@@ -5,13 +5,13 @@
 //! answer is -ENOMEM.
 
 use crate::functions::Func;
+use crate::injection::AllocKind;
 use crate::kernel::{Errno, Kernel, Linux};
 use crate::layout::{pa, va};
 use crate::memmap::{self, PAGES_END, SLAB_END, STACK_BYTES, STACKS_END, field, global, pcpu};
 use crate::tracepoint::Tracepoint;
 use emu_core::{Ctx, Run};
 use emu_mmu::{Ea, Ra};
-use std::sync::atomic::Ordering;
 
 /// Pages moved at once between a CPU's list and the zone.
 const PCP_BATCH: u64 = 32;
@@ -31,6 +31,14 @@ impl Linux {
 
     /// alloc_page(GFP_KERNEL): a frame, its content as it was left.
     pub(crate) fn alloc_page(&self, cx: &mut Ctx<'_>) -> Kernel<Ra> {
+        if self.allocation_fails(cx, AllocKind::Page)? {
+            return Ok(Err(Errno::NoMemory));
+        }
+        self.take_page(cx, AllocKind::Page)
+    }
+
+    /// buffered_rmqueue(): a frame from this CPU's list.
+    fn take_page(&self, cx: &mut Ctx<'_>, kind: AllocKind) -> Kernel<Ra> {
         self.work(cx, Func::AllocPage)?;
         let enabled = self.local_lock_irqsave(cx)?;
         let list = self.this_cpu_raw(cx, pcpu::PCP_FREE)?;
@@ -47,7 +55,9 @@ impl Linux {
             cx.store_u64(list, next, "alloc_page: pcp list")?;
             let left = cx.load_u64(count, "alloc_page: count")?;
             cx.store_u64(count, left.wrapping_sub(1), "alloc_page: count")?;
-            Ok(pa(Ea::new(page)))
+            let frame = pa(Ea::new(page));
+            self.note_taken(cx, kind, frame.get());
+            Ok(frame)
         };
         self.local_unlock_irqrestore(cx, enabled)?;
         Ok(result)
@@ -88,6 +98,7 @@ impl Linux {
     /// __free_page().
     pub(crate) fn free_page(&self, cx: &mut Ctx<'_>, frame: Ra) -> Run<()> {
         self.trace(cx, Tracepoint::PageFreed { frame: frame.get() });
+        self.note_given(frame.get());
         self.work(cx, Func::FreePage)?;
         let enabled = self.local_lock_irqsave(cx)?;
         let list = self.this_cpu_raw(cx, pcpu::PCP_FREE)?;
@@ -123,19 +134,16 @@ impl Linux {
         cx.store_u64(count, on_list - PCP_BATCH, "free_pcppages_bulk: count")
     }
 
-    /// A zeroed page table of a level: a frame, or an object if it is smaller. This is the allocation that `--fail-alloc` makes fail.
+    /// A zeroed page table of a level: a frame, or an object if it is smaller.
     pub(crate) fn alloc_table(&self, cx: &mut Ctx<'_>, level: usize) -> Kernel<Ea> {
-        let nth = self.table_allocations.fetch_add(1, Ordering::Relaxed) + 1;
-        let clocked = u64::from(self.fail_alloc == Some(nth));
-        let options = emu_core::Options { count: 2, clocked };
-        if cx.choose(emu_core::Choice::AllocationFailure, options) == 1 {
+        if self.allocation_fails(cx, AllocKind::PageTable)? {
             return Ok(Err(Errno::NoMemory));
         }
         let bytes = self.layout.table_bytes(level);
         let table = if bytes == self.page_bytes() {
-            self.alloc_page(cx)?.map(va)
+            self.take_page(cx, AllocKind::PageTable)?.map(va)
         } else {
-            self.kmalloc(cx, bytes)?
+            self.take_object(cx, bytes, AllocKind::PageTable)?
         };
         if let Ok(table) = table {
             for line in (0..bytes).step_by(128) {
@@ -153,8 +161,16 @@ impl Linux {
         }
     }
 
-    /// kmalloc(): an object of at least `bytes` bytes.
-    pub(crate) fn kmalloc(&self, cx: &mut Ctx<'_>, bytes: u64) -> Kernel<Ea> {
+    /// kmalloc(GFP_KERNEL): an object of at least `bytes` bytes.
+    pub(crate) fn kmalloc(&self, cx: &mut Ctx<'_>, bytes: u64, kind: AllocKind) -> Kernel<Ea> {
+        if self.allocation_fails(cx, kind)? {
+            return Ok(Err(Errno::NoMemory));
+        }
+        self.take_object(cx, bytes, kind)
+    }
+
+    /// slab_alloc(): an object from this CPU's list of its class.
+    fn take_object(&self, cx: &mut Ctx<'_>, bytes: u64, kind: AllocKind) -> Kernel<Ea> {
         self.work(cx, Func::Kmalloc)?;
         let Some(shift) = slab_shift(bytes) else {
             return Ok(Err(Errno::NoMemory));
@@ -169,6 +185,9 @@ impl Linux {
         } else {
             self.fresh_slab_object(cx, 1 << shift)?
         };
+        if let Ok(object) = result {
+            self.note_taken(cx, kind, pa(object).get());
+        }
         self.local_unlock_irqrestore(cx, enabled)?;
         Ok(result)
     }
@@ -192,6 +211,7 @@ impl Linux {
 
     /// kfree() of an object of `bytes` bytes.
     pub(crate) fn kfree(&self, cx: &mut Ctx<'_>, object: Ea, bytes: u64) -> Run<()> {
+        self.note_given(pa(object).get());
         self.work(cx, Func::Kfree)?;
         let Some(shift) = slab_shift(bytes) else {
             return Ok(());
@@ -206,6 +226,9 @@ impl Linux {
 
     /// A task's stack.
     pub(crate) fn alloc_stack(&self, cx: &mut Ctx<'_>) -> Kernel<Ea> {
+        if self.allocation_fails(cx, AllocKind::Task)? {
+            return Ok(Err(Errno::NoMemory));
+        }
         self.spin_lock(cx, global::TASKLIST_LOCK)?;
         let free = cx.load_u64(global::STACK_FREE, "alloc_thread_info: free list")?;
         let result = if free != 0 {
@@ -226,6 +249,9 @@ impl Linux {
             }
         };
         self.spin_unlock(cx, global::TASKLIST_LOCK)?;
+        if let Ok(stack) = result {
+            self.note_taken(cx, AllocKind::Task, pa(stack).get());
+        }
         Ok(result)
     }
 }

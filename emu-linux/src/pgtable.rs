@@ -10,7 +10,7 @@ use crate::mm::Mm;
 use crate::report::count;
 use crate::tracepoint::Tracepoint;
 use emu_core::{Ctx, Run};
-use emu_mmu::{Barrier, Ea};
+use emu_mmu::{Barrier, Ea, GuestMemory};
 
 /// Level of the table of PTEs.
 pub(crate) const PTE_LEVEL: usize = 0;
@@ -144,6 +144,23 @@ impl Linux {
         Ok(old)
     }
 
+    /// pte_update() that clears every bit and sets those of `new`, in one step (6.1).
+    pub(crate) fn pte_replace(
+        &self,
+        cx: &mut Ctx<'_>,
+        mm: Mm,
+        ea: Ea,
+        ptep: Ea,
+        new: u64,
+    ) -> Run<()> {
+        self.work(cx, Func::PteUpdate)?;
+        let old = self.pte_change(cx, ptep, u64::MAX, new)?;
+        if old & self.layout.pte.hashpte != 0 {
+            self.hpte_need_flush(cx, mm, ea, ptep, old)?;
+        }
+        Ok(())
+    }
+
     /// pte_clear() and ptep_get_and_clear(): every bit.
     pub(crate) fn pte_clear(&self, cx: &mut Ctx<'_>, mm: Mm, ea: Ea, ptep: Ea) -> Run<u64> {
         self.pte_update(cx, mm, ea, ptep, u64::MAX)
@@ -170,7 +187,12 @@ impl Linux {
 
     /// True if a present PTE maps the address; looks without verbs, for whoever drives the model.
     pub(crate) fn is_mapped(&self, cx: &Ctx<'_>, ea: Ea) -> bool {
-        let memory = cx.machine().memory();
+        let pte = self.peek_pte(cx.machine().memory(), ea).unwrap_or(0);
+        self.layout.is_vmalloc(ea) && pte & self.layout.pte.present != 0
+    }
+
+    /// The PTE of a kernel address, if its table exists; reads memory without verbs.
+    pub(crate) fn peek_pte(&self, memory: &GuestMemory, ea: Ea) -> Option<u64> {
         let load = |at: Ea| memory.load_u64(crate::layout::pa(at)).unwrap_or(0);
         let mut table = global::SWAPPER_PG_DIR;
         for level in (1..=PGD_LEVEL).rev() {
@@ -180,11 +202,10 @@ impl Linux {
                 continue;
             }
             table = match load(entry) {
-                0 => return false,
+                0 => return None,
                 next => Ea::new(next),
             };
         }
-        self.layout.is_vmalloc(ea)
-            && load(self.entry(table, ea, PTE_LEVEL)) & self.layout.pte.present != 0
+        Some(load(self.entry(table, ea, PTE_LEVEL)))
     }
 }

@@ -3,6 +3,10 @@
 //! Owns the exact wording of each modelled kernel. Refuses to decide when something is reported, and
 //! refuses host time.
 
+mod bugs;
+
+pub use bugs::spinlock_recursion_report;
+
 use crate::config::KernelVersion;
 use crate::report::KernelReport;
 use crate::reports::AtomicContext;

@@ -3,6 +3,7 @@
 //! Owns the shape of the JSON (`schema` names its version) and the live counters behind it. Refuses to
 //! print: text is the command's.
 
+use crate::leaks::{Accounting, Leak};
 use emu_mmu::Hcall;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -264,6 +265,9 @@ pub struct RunReport {
     pub checked: bool,
     /// Broken invariants.
     pub violations: Vec<ViolationReport>,
+    /// Allocations and what was not given back; present where something was made to fail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accounting: Option<Accounting>,
     /// How the kernel died or where it hangs, if it did not live to the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oops: Option<String>,
@@ -345,9 +349,16 @@ impl TraceReport {
 }
 
 impl RunReport {
-    /// True if an invariant was broken.
+    /// True if an invariant was broken, something was not given back or the kernel died of what it had
+    /// reported.
     pub fn found_violation(&self) -> bool {
-        !self.violations.is_empty()
+        let died_of_it = self.oops.is_some() && !self.reports.is_empty();
+        !self.violations.is_empty() || !self.leaks().is_empty() || died_of_it
+    }
+
+    /// What was not given back, as far as it was looked at.
+    pub fn leaks(&self) -> &[Leak] {
+        self.accounting.as_ref().map_or(&[], |found| &found.leaks)
     }
 }
 

@@ -3,15 +3,19 @@
 //! Owns the way from a check to the log and to the run's list of reports, through printk_ratelimit.
 //! Refuses the wording (`printk`) and the addresses (`symbols`).
 
+use crate::config::KernelVersion;
 use crate::functions::Func;
 use crate::kernel::Linux;
+use crate::leaks::lock_name;
 use crate::memmap::STACK_BYTES;
 use crate::printk::{
     Level, reporting_function, scheduling_while_atomic_report, sleeping_lock_report,
-    smp_processor_id_report, suppressed_line,
+    smp_processor_id_report, spinlock_recursion_report, suppressed_line,
 };
 use crate::report::KernelReport;
+use crate::symbols::Backtrace;
 use emu_core::{Ctx, Run};
+use emu_mmu::Ea;
 use std::sync::atomic::Ordering;
 
 /// Timer interrupts of a second.
@@ -79,12 +83,30 @@ impl Linux {
             return Ok(());
         }
         self.sleeping_lock_reported.store(now, Ordering::Relaxed);
+        self.report_bug(cx, |version, cpu, comm, pid, backtrace| {
+            sleeping_lock_report(version, cpu, comm, pid, place, context, backtrace)
+        })
+    }
+
+    /// `BUG: spinlock recursion`.
+    pub(crate) fn report_spinlock_recursion(&self, cx: &mut Ctx<'_>, lock: Ea) -> Run<()> {
+        let name = lock_name(lock);
+        self.report_bug(cx, |version, cpu, comm, pid, backtrace| {
+            spinlock_recursion_report(version, cpu, comm, pid, &name, backtrace)
+        })
+    }
+
+    /// Prints a report that no rate limit holds back and lists it.
+    fn report_bug(
+        &self,
+        cx: &mut Ctx<'_>,
+        lines: impl FnOnce(KernelVersion, u16, &str, u32, &Backtrace) -> Vec<String>,
+    ) -> Run<()> {
         let (comm, pid) = self.comm_and_pid(cx);
         let backtrace = self
             .symbols
             .dump_stack_backtrace(cx.frames(), cx.local() + STACK_BYTES);
-        let (version, cpu) = (self.layout.version, cx.cpu_id().0);
-        let lines = sleeping_lock_report(version, cpu, &comm, pid, place, context, &backtrace);
+        let lines = lines(self.layout.version, cx.cpu_id().0, &comm, pid, &backtrace);
         self.work(cx, Func::Printk)?;
         self.log.lock().push_report(cx.now(), Level::Err, &lines);
         self.reports

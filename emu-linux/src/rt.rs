@@ -11,10 +11,11 @@ use crate::config::{KernelVersion, Preempt};
 use crate::functions::Func;
 use crate::kernel::Linux;
 use crate::layout::pa;
+use crate::leaks::Hold;
 use crate::memmap::{field, global, pcpu, percpu, task};
 use crate::reports::AtomicContext;
 use crate::tracepoint::Tracepoint;
-use emu_core::{Ctx, Run};
+use emu_core::{Ctx, Exception, Run};
 use emu_mmu::{Barrier, Ea};
 
 /// Locks that spin although the kernel is preemptible throughout.
@@ -30,9 +31,15 @@ impl Linux {
     pub(crate) fn rt_spin_lock(&self, cx: &mut Ctx<'_>, lock: Ea) -> Run<()> {
         self.rt_might_sleep(cx)?;
         self.work(cx, Func::SpinLock)?;
-        while cx.load_reserve(lock, "rt_spin_lock")? != 0
-            || !cx.store_conditional(lock, 1, "rt_spin_lock")?
-        {
+        let owner = cx.local();
+        loop {
+            let held = cx.load_reserve(lock, "rt_spin_lock")?;
+            if held == 0 && cx.store_conditional(lock, owner, "rt_spin_lock")? {
+                break;
+            }
+            if held == owner {
+                return Err(Exception::Corrupt("a task sleeps on a lock of its own"));
+            }
             cx.spin("rt_spin_lock: taken")?;
             // What starts the first tasks is no task yet; nobody else waits for its CPU.
             if !self.is_idle_task(cx) {
@@ -43,6 +50,7 @@ impl Linux {
         if self.layout.version == KernelVersion::V6_1 {
             self.migrate_disable(cx)?;
         }
+        self.note_hold(cx, Hold::Lock(lock));
         self.trace(cx, Tracepoint::LockAcquired { lock: lock.get() });
         Ok(())
     }
@@ -50,6 +58,7 @@ impl Linux {
     /// rt_spin_unlock().
     pub(crate) fn rt_spin_unlock(&self, cx: &mut Ctx<'_>, lock: Ea) -> Run<()> {
         self.trace(cx, Tracepoint::LockReleased { lock: lock.get() });
+        self.note_hold(cx, Hold::Unlock(lock));
         if self.layout.version == KernelVersion::V6_1 {
             self.migrate_enable(cx)?;
         }

@@ -121,8 +121,11 @@ pub fn run_policy(
     if oops.is_none() {
         linux.check_injections()?;
     }
+    let areas_stay = matches!(work, Work::Trace { .. });
     let report = collect(config, name, &linux, work, &end, &schedule.lock())?;
+    let memory = engine.machine().memory();
     Ok(RunReport {
+        accounting: linux.accounting(memory, oops.is_none(), areas_stay),
         oops: oops.map(|error| error.to_string()),
         ..report
     })
@@ -308,6 +311,7 @@ fn collect(
         reports_suppressed: linux.reports_suppressed.load(Ordering::Relaxed),
         checked: linux.monitor.is_some(),
         violations: Vec::new(),
+        accounting: None,
         oops: None,
         cycles: cycles(end),
         trace: None,

@@ -6,9 +6,10 @@
 use crate::config::Preempt;
 use crate::functions::Func;
 use crate::kernel::Linux;
+use crate::leaks::Hold;
 use crate::memmap::{self, TIF_NEED_RESCHED, field, global, task};
 use crate::tracepoint::Tracepoint;
-use emu_core::{CpuId, Ctx, Run, Step};
+use emu_core::{CpuId, Ctx, Exception, Run, Step};
 use emu_mmu::{Barrier, Ea};
 use std::sync::atomic::Ordering;
 
@@ -41,6 +42,9 @@ impl Linux {
         if count == 0 && self.preempt.preempts_kernel() {
             self.note_preempt_off(cx);
         }
+        if n == PREEMPT_OFFSET {
+            self.note_hold(cx, Hold::PreemptOff);
+        }
         Ok(())
     }
 
@@ -52,6 +56,9 @@ impl Linux {
             self.note_preempt_on(cx);
         }
         cx.store_u64(ea, left, "sub_preempt_count: store")?;
+        if n == PREEMPT_OFFSET {
+            self.note_hold(cx, Hold::PreemptOn);
+        }
         Ok(left)
     }
 
@@ -120,12 +127,19 @@ impl Linux {
         Ok(())
     }
 
-    /// Takes a lock word without touching preempt_count.
+    /// Takes a lock word without touching preempt_count. The word is the task that took it, so that one
+    /// which waits for itself is told (CONFIG_DEBUG_SPINLOCK) and ends the run: it would spin for ever.
     pub(crate) fn raw_lock(&self, cx: &mut Ctx<'_>, lock: Ea, step: Step) -> Run<()> {
         self.work(cx, Func::SpinLock)?;
+        let owner = cx.local();
         loop {
-            if cx.load_reserve(lock, step)? == 0 && cx.store_conditional(lock, 1, step)? {
+            let held = cx.load_reserve(lock, step)?;
+            if held == 0 && cx.store_conditional(lock, owner, step)? {
                 return cx.barrier(Barrier::Isync, step);
+            }
+            if held == owner {
+                self.report_spinlock_recursion(cx, lock)?;
+                return Err(Exception::Corrupt("a task waits for a spinlock of its own"));
             }
             while cx.load_u64(lock, step)? != 0 {
                 cx.spin(step)?;
@@ -146,6 +160,7 @@ impl Linux {
         }
         self.preempt_disable(cx)?;
         self.raw_lock(cx, lock, "spin_lock")?;
+        self.note_hold(cx, Hold::Lock(lock));
         self.trace(cx, Tracepoint::LockAcquired { lock: lock.get() });
         Ok(())
     }
@@ -156,6 +171,7 @@ impl Linux {
             return self.rt_spin_unlock(cx, lock);
         }
         self.trace(cx, Tracepoint::LockReleased { lock: lock.get() });
+        self.note_hold(cx, Hold::Unlock(lock));
         self.raw_unlock(cx, lock, "spin_unlock")?;
         self.preempt_enable(cx)
     }
@@ -176,6 +192,7 @@ impl Linux {
             if cx.load_reserve(lock, "rt_spin_lock")? == 0
                 && cx.store_conditional(lock, 1, "rt_spin_lock")?
             {
+                self.note_hold(cx, Hold::Lock(lock));
                 return cx.barrier(Barrier::Isync, "rt_spin_lock");
             }
         }
@@ -183,6 +200,7 @@ impl Linux {
 
     /// Gives it back.
     pub(crate) fn sleeping_unlock(&self, cx: &mut Ctx<'_>, lock: Ea) -> Run<()> {
+        self.note_hold(cx, Hold::Unlock(lock));
         self.raw_unlock(cx, lock, "rt_spin_unlock")
     }
 

@@ -100,6 +100,8 @@ impl Linux {
         let tasks = cx.load_u64(global::NR_TASKS, "copy_process: nr_tasks")?;
         cx.store_u64(global::NR_TASKS, tasks + 1, "copy_process: nr_tasks")?;
         self.spin_unlock(cx, global::TASKLIST_LOCK)?;
+        // The scheduler frees it when the task has exited.
+        self.note_given(pa(stack).get());
         self.wake_up_new(cx, stack, spec.cpu)?;
         Ok(Ok(stack))
     }
@@ -189,6 +191,7 @@ impl Linux {
         self.work(cx, Func::Exit)?;
         let preempt_count = self.preempt_count(cx)? as u32;
         self.trace(cx, Tracepoint::TaskExit { preempt_count });
+        self.note_exit(cx);
         let current = self.current(cx);
         self.spin_lock(cx, global::TASKLIST_LOCK)?;
         let left = cx

@@ -4,20 +4,15 @@
 //! cleared, or later, as the policy has it.
 
 use crate::functions::Func;
+use crate::injection::AllocKind;
 use crate::kernel::{Errno, Kernel, Linux};
-use crate::lazy_mmu::VmallocWalk;
-use crate::memmap::{area, field, global};
-use crate::mm::Mm;
-use crate::pgtable::PGD_LEVEL;
+use crate::memmap::{area, field};
 use crate::report::count;
 use emu_core::{Ctx, Run};
 use emu_mmu::{Ea, Ra};
 
 /// Source of the frames to map, in order.
 type NextFrame<'f> = &'f mut dyn FnMut(&Linux, &mut Ctx<'_>) -> Run<Ra>;
-
-/// What a walk over present page tables does with one table of PTEs.
-type LeafFn<'f> = &'f mut dyn FnMut(&Linux, &mut Ctx<'_>, Ea, u64, Ea) -> Kernel<()>;
 
 impl Linux {
     /// vmalloc(): maps `bytes` of fresh frames and gives the address.
@@ -89,7 +84,7 @@ impl Linux {
             let array = if nested {
                 self.vmalloc(cx, pages * 8)?
             } else {
-                self.kmalloc(cx, pages * 8)?
+                self.kmalloc(cx, pages * 8, AllocKind::PageArray)?
             };
             match array {
                 Ok(array) => {
@@ -217,7 +212,7 @@ impl Linux {
 
     /// remove_vm_area(): the PTEs of the whole area, guard page included, then the address range. Gives
     /// the frames that the PTEs held if no array names them.
-    fn remove_vm_area(
+    pub(crate) fn remove_vm_area(
         &self,
         cx: &mut Ctx<'_>,
         node: Ea,
@@ -227,94 +222,10 @@ impl Linux {
     ) -> Run<Vec<Ra>> {
         cx.call("remove_vm_area", |cx| {
             self.work(cx, Func::RemoveVmArea)?;
-            let mut frames = Vec::new();
-            let bits = self.layout.pte;
-            let mut unmap = |linux: &Linux, cx: &mut Ctx<'_>, ptep: Ea, n: u64, ea: Ea| {
-                for i in 0..n {
-                    linux.work(cx, Func::VunmapPteRange)?;
-                    let ea = ea + i * linux.page_bytes();
-                    let old = linux.pte_clear(cx, Mm::INIT, ea, ptep + i * 8)?;
-                    if collect && old & bits.present != 0 {
-                        frames.push(bits.frame(old));
-                    }
-                }
-                Ok(Ok(()))
-            };
-            match self.policy.vmalloc_walk() {
-                // The error is discarded, as in the patch: missing tables are allocated to be cleared.
-                VmallocWalk::ApplyBatch => {
-                    let _ = self.apply_to_page_range_batch(cx, start, end, &mut unmap)?;
-                }
-                walk => {
-                    self.work(cx, Func::VunmapPageRange)?;
-                    let lazy = walk == VmallocWalk::OpenCodedLazy;
-                    let root = global::SWAPPER_PG_DIR;
-                    let _ = self.walk_present(cx, PGD_LEVEL, root, start, end, lazy, &mut unmap)?;
-                }
-            }
+            let frames = self.vunmap_page_range(cx, start, end, collect)?;
             self.free_area_lazily(cx, node)?;
             Ok(frames)
         })
-    }
-
-    /// Open-coded loops over the tables that exist (vunmap_page_range).
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one walk step: where, what range, what to do"
-    )]
-    fn walk_present(
-        &self,
-        cx: &mut Ctx<'_>,
-        level: usize,
-        table: Ea,
-        start: Ea,
-        end: Ea,
-        lazy: bool,
-        f: LeafFn<'_>,
-    ) -> Kernel<()> {
-        let mut ea = start;
-        while ea < end {
-            let next = self.addr_end(ea, end, level);
-            let entry = self.entry(table, ea, level);
-            let below = self.table_below(cx, entry, level, "vunmap_page_range: table")?;
-            if let Some(below) = below {
-                let result = if level == 1 {
-                    self.leaf_section(cx, below, ea, next, lazy, f)?
-                } else {
-                    self.walk_present(cx, level - 1, below, ea, next, lazy, f)?
-                };
-                if result.is_err() {
-                    return Ok(result);
-                }
-            }
-            ea = next;
-        }
-        Ok(Ok(()))
-    }
-
-    /// One PTE table of an open-coded loop, in a lazy section if the kernel has one there.
-    fn leaf_section(
-        &self,
-        cx: &mut Ctx<'_>,
-        table: Ea,
-        start: Ea,
-        end: Ea,
-        lazy: bool,
-        f: LeafFn<'_>,
-    ) -> Kernel<()> {
-        self.policy.kernel_loop_begin(self, cx)?;
-        if lazy {
-            self.lazy_mmu_enter(cx, Mm::INIT)?;
-        }
-        let n = (end.get() - start.get()) / self.page_bytes();
-        let result = f(self, cx, self.entry(table, start, 0), n, start)?;
-        match (lazy, result) {
-            (true, Ok(())) => self.lazy_mmu_leave(cx, Mm::INIT)?,
-            (true, Err(_)) => self.policy.mapping_failed(self, cx)?,
-            (false, _) => {}
-        }
-        self.policy.kernel_loop_end(self, cx)?;
-        Ok(result)
     }
 
     /// map_vm_area(): sets the PTEs of [start, end) to the frames that `next` gives.
@@ -327,68 +238,11 @@ impl Linux {
     ) -> Kernel<()> {
         cx.call("map_vm_area", |cx| {
             self.work(cx, Func::MapVmArea)?;
-            let mut set = |linux: &Linux, cx: &mut Ctx<'_>, ptep: Ea, n: u64, _ea: Ea| {
-                for i in 0..n {
-                    linux.work(cx, Func::VmapPteRange)?;
-                    let ptep = ptep + i * 8;
-                    if cx.load_u64(ptep, "vmap_pte_range: pte_none")? != 0 {
-                        return Ok(Err(Errno::Busy));
-                    }
-                    if linux.mapping_fails() {
-                        return Ok(Err(Errno::NoMemory));
-                    }
-                    let frame = next(linux, cx)?;
-                    linux.set_pte_at(cx, ptep, linux.layout.pte.kernel_pte(frame))?;
-                }
-                Ok(Ok(()))
-            };
-            match self.policy.vmalloc_walk() {
-                VmallocWalk::ApplyBatch => self.apply_to_page_range_batch(cx, start, end, &mut set),
-                walk => {
-                    self.work(cx, Func::VmapPageRange)?;
-                    let lazy = walk == VmallocWalk::OpenCodedLazy;
-                    let root = global::SWAPPER_PG_DIR;
-                    self.walk_allocating(cx, PGD_LEVEL, root, start, end, lazy, &mut set)
-                }
-            }
+            let bits = self.layout.pte;
+            self.vmap_page_range(cx, start, end, &mut |linux, cx| {
+                Ok(bits.kernel_pte(next(linux, cx)?))
+            })
         })
-    }
-
-    /// Open-coded loops that allocate missing tables (vmap_page_range_noflush). Lower-level errors become
-    /// -ENOMEM on the way up.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one walk step: where, what range, what to do"
-    )]
-    fn walk_allocating(
-        &self,
-        cx: &mut Ctx<'_>,
-        level: usize,
-        table: Ea,
-        start: Ea,
-        end: Ea,
-        lazy: bool,
-        f: LeafFn<'_>,
-    ) -> Kernel<()> {
-        let mut ea = start;
-        while ea < end {
-            let next = self.addr_end(ea, end, level);
-            let entry = self.entry(table, ea, level);
-            let below = match self.table_alloc(cx, Mm::INIT, entry, level)? {
-                Ok(below) => below,
-                Err(_) => return Ok(Err(Errno::NoMemory)),
-            };
-            let result = if level == 1 {
-                self.leaf_section(cx, below, ea, next, lazy, f)?
-            } else {
-                self.walk_allocating(cx, level - 1, below, ea, next, lazy, f)?
-            };
-            if result.is_err() {
-                return Ok(Err(Errno::NoMemory));
-            }
-            ea = next;
-        }
-        Ok(Ok(()))
     }
 
     /// Touches an address: one store or load by the running task.

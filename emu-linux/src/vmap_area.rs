@@ -4,6 +4,7 @@
 
 use crate::config::Pages;
 use crate::functions::Func;
+use crate::injection::AllocKind;
 use crate::kernel::{Errno, Kernel, Linux};
 use crate::memmap::{VMAP_HASH_BUCKETS, area, field, global};
 use emu_core::{Ctx, Run};
@@ -15,14 +16,26 @@ impl Linux {
     /// alloc_vmap_area(): reserves `bytes` (guard page included) at the lowest multiple of `align`, a
     /// power of two, that fits. After a failure it purges once and tries again.
     pub(crate) fn alloc_vmap_area(&self, cx: &mut Ctx<'_>, bytes: u64, align: u64) -> Kernel<Ea> {
+        let range = (self.layout.vmalloc_start, self.layout.vmalloc_end);
+        self.alloc_vmap_area_in(cx, bytes, align, range)
+    }
+
+    /// The same in the addresses of `range`, first and first after the last.
+    pub(crate) fn alloc_vmap_area_in(
+        &self,
+        cx: &mut Ctx<'_>,
+        bytes: u64,
+        align: u64,
+        range: (u64, u64),
+    ) -> Kernel<Ea> {
         self.work(cx, Func::AllocVmapArea)?;
-        let node = match self.kmalloc(cx, area::BYTES)? {
+        let node = match self.kmalloc(cx, area::BYTES, AllocKind::VmapArea)? {
             Ok(node) => node,
             Err(errno) => return Ok(Err(errno)),
         };
         for attempt in 0..2 {
             self.spin_lock(cx, global::VMAP_AREA_LOCK)?;
-            let place = self.find_hole(cx, bytes, align)?;
+            let place = self.find_hole(cx, bytes, align, range)?;
             if let Some((start, previous)) = place {
                 self.init_area(cx, node, start, start + bytes)?;
                 self.link_after(cx, node, previous)?;
@@ -33,7 +46,9 @@ impl Linux {
                 } else {
                     node.get()
                 };
-                cx.store_u64(global::VMAP_CACHE, cache, "alloc_vmap_area: cache")?;
+                if range.0 == self.layout.vmalloc_start {
+                    cx.store_u64(global::VMAP_CACHE, cache, "alloc_vmap_area: cache")?;
+                }
             }
             self.spin_unlock(cx, global::VMAP_AREA_LOCK)?;
             if place.is_some() {
@@ -48,22 +63,27 @@ impl Linux {
     }
 
     /// The lowest hole of `bytes` and the area before it. The search starts behind the last area handed
-    /// out unless a hole below it might do (cached_hole_size), or an alignment is asked for.
-    fn find_hole(&self, cx: &mut Ctx<'_>, bytes: u64, align: u64) -> Run<Option<(Ea, Ea)>> {
+    /// out unless a hole below it might do (cached_hole_size), or an alignment or another range than that
+    /// of vmalloc is asked for.
+    fn find_hole(
+        &self,
+        cx: &mut Ctx<'_>,
+        bytes: u64,
+        align: u64,
+        (low, high): (u64, u64),
+    ) -> Run<Option<(Ea, Ea)>> {
         let step = "alloc_vmap_area: search";
         let align = align.max(self.page_bytes());
         let gap = self.layout.area_gap_pages * self.page_bytes();
         let mut hole_max = cx.load_u64(global::VMAP_CACHED_HOLE, step)?;
         let mut previous = NONE;
-        if bytes > hole_max && align == self.page_bytes() {
+        let cached = low == self.layout.vmalloc_start;
+        if bytes > hole_max && align == self.page_bytes() && cached {
             previous = Ea::new(cx.load_u64(global::VMAP_CACHE, step)?);
         }
         let (mut start, mut next) = if previous == NONE {
             hole_max = 0;
-            (
-                self.layout.vmalloc_start,
-                cx.load_u64(global::VMAP_AREA_FIRST, step)?,
-            )
+            (low, cx.load_u64(global::VMAP_AREA_FIRST, step)?)
         } else {
             let end = cx.load_u64(field(previous, area::END), step)?;
             (end + gap, cx.load_u64(field(previous, area::NEXT), step)?)
@@ -84,18 +104,21 @@ impl Linux {
             }
             hole_max = hole_max.max(next_start.saturating_sub(start));
             previous = Ea::new(next);
-            start = cx.load_u64(field(previous, area::END), step)? + gap;
+            start = low.max(cx.load_u64(field(previous, area::END), step)? + gap);
             next = cx.load_u64(field(previous, area::NEXT), step)?;
         }
-        cx.store_u64(global::VMAP_CACHED_HOLE, hole_max, step)?;
-        Ok((start + bytes <= self.layout.vmalloc_end).then_some((Ea::new(start), previous)))
+        if cached {
+            cx.store_u64(global::VMAP_CACHED_HOLE, hole_max, step)?;
+        }
+        Ok((start.checked_add(bytes).is_some_and(|end| end <= high))
+            .then_some((Ea::new(start), previous)))
     }
 
     /// Reserves exactly [start, end), as a recorded allocation asks. Areas in the way that wait for a
     /// purge are purged; a live one is -EBUSY.
     pub(crate) fn insert_vmap_area(&self, cx: &mut Ctx<'_>, start: Ea, end: Ea) -> Kernel<Ea> {
         self.work(cx, Func::InsertVmapArea)?;
-        let node = match self.kmalloc(cx, area::BYTES)? {
+        let node = match self.kmalloc(cx, area::BYTES, AllocKind::VmapArea)? {
             Ok(node) => node,
             Err(errno) => return Ok(Err(errno)),
         };
@@ -201,6 +224,18 @@ impl Linux {
         }
         self.spin_unlock(cx, global::VMAP_AREA_LOCK)?;
         Ok(found)
+    }
+
+    /// find_vmap_area(): the area that starts at `start`.
+    pub(crate) fn find_area(&self, cx: &mut Ctx<'_>, start: Ea) -> Run<Option<Ea>> {
+        let step = "find_vmap_area";
+        self.spin_lock(cx, global::VMAP_AREA_LOCK)?;
+        let mut here = Ea::new(cx.load_u64(self.hash_bucket(start), step)?);
+        while here != NONE && cx.load_u64(field(here, area::START), step)? != start.get() {
+            here = Ea::new(cx.load_u64(field(here, area::HASH_NEXT), step)?);
+        }
+        self.spin_unlock(cx, global::VMAP_AREA_LOCK)?;
+        Ok((here != NONE).then_some(here))
     }
 
     /// free_vmap_area_noflush(): the address range waits for a purge; above lazy_max_pages it comes now.

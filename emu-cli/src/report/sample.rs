@@ -50,6 +50,7 @@ pub fn clean() -> RunReport {
         reports_suppressed: 0,
         checked: true,
         violations: Vec::new(),
+        accounting: None,
         oops: None,
         cycles,
         trace: None,

@@ -2,7 +2,8 @@
 //! where the segment has 4K pages (__hash_page_4K), and the slots in the second half of the PTE table.
 //!
 //! Owns both ways into the table and what a 4K fault does to a page that has a 64K HPTE. Refuses pages that
-//! map 4K units (4K_PFN) and cache-inhibited ones: no mapping of the model is either.
+//! map 4K units (4K_PFN): no mapping of the model does. Cache-inhibited pages are as others, because each
+//! CPU of the model that has 64K pages can have them uncached (CI_LARGE_PAGE).
 
 use super::{Claim, HashAccess, HashResult, HashTarget};
 use crate::functions::Func;

@@ -31,6 +31,10 @@ pub struct Layout {
     pub vmalloc_start: u64,
     /// First address after the vmalloc area.
     pub vmalloc_end: u64,
+    /// First address that ioremap hands out (IOREMAP_BASE).
+    pub ioremap_start: u64,
+    /// First address after them (IOREMAP_END).
+    pub ioremap_end: u64,
     /// Pages left unused between one area (with its guard page) and the next.
     pub area_gap_pages: u64,
     /// VA bits that the VSID scramble of 6.1 fills: 68, or 65 before POWER6.
@@ -53,6 +57,9 @@ pub struct Layout {
     pub gather_is_atomic: bool,
     /// Context number of the first user address space.
     pub first_user_context: u64,
+    /// True if a vmap block keeps a map of what it gave out and fills holes (2.6.38); in 6.1 it only goes
+    /// forward.
+    pub vmap_block_has_map: bool,
     /// True if the first vmalloc segment is bolted into the SLB (2.6.38).
     pub vmalloc_segment_bolted: bool,
 }
@@ -66,6 +73,8 @@ impl Layout {
         pte: PteBits::V2_6_38,
         vmalloc_start: 0xd000_0000_0000_0000,
         vmalloc_end: 0xd000_0800_0000_0000,
+        ioremap_start: 0xd000_0800_8000_0000,
+        ioremap_end: 0xd000_1000_0000_0000,
         area_gap_pages: 1,
         va_bits: 65,
         busy_before_access: false,
@@ -76,6 +85,7 @@ impl Layout {
         updatepp_skips_tlbie_on_no_hpte: false,
         gather_is_atomic: true,
         first_user_context: 1,
+        vmap_block_has_map: true,
         vmalloc_segment_bolted: true,
     };
 
@@ -87,6 +97,8 @@ impl Layout {
         pte: PteBits::V6_1,
         vmalloc_start: 0xc000_3d00_0000_0000,
         vmalloc_end: 0xc000_3e00_0000_0000,
+        ioremap_start: 0xc000_3e00_8000_0000,
+        ioremap_end: 0xc000_3f00_0000_0000,
         area_gap_pages: 0,
         va_bits: 68,
         busy_before_access: true,
@@ -97,6 +109,7 @@ impl Layout {
         updatepp_skips_tlbie_on_no_hpte: true,
         gather_is_atomic: false,
         first_user_context: 6,
+        vmap_block_has_map: false,
         vmalloc_segment_bolted: false,
     };
 
@@ -116,6 +129,8 @@ impl Layout {
         pte: PteBits::V6_1_64K,
         vmalloc_start: 0xc008_0000_0000_0000,
         vmalloc_end: 0xc00a_0000_0000_0000,
+        ioremap_start: 0xc00a_0000_8000_0000,
+        ioremap_end: 0xc00c_0000_0000_0000,
         ..Layout::V6_1
     };
 
@@ -171,6 +186,11 @@ impl Layout {
             (Pages::K64, 0) => 2 * entries,
             (Pages::K64, _) => entries,
         }
+    }
+
+    /// True for an address that page tables of init_mm may map: vmalloc or ioremap.
+    pub fn is_kernel_mapped(&self, ea: Ea) -> bool {
+        self.is_vmalloc(ea) || (self.ioremap_start..self.ioremap_end).contains(&ea.get())
     }
 
     /// True for an address of the vmalloc area.

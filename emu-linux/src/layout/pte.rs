@@ -50,6 +50,10 @@ pub struct PteBits {
     pub user: u64,
     /// Low bits of PAGE_KERNEL (with present).
     pub kernel: u64,
+    /// _PAGE_COHERENT, where there is such a bit.
+    pub coherent: u64,
+    /// What a page of a device has besides: guarded and not cached.
+    pub io: u64,
     /// log2 of the bytes that the real page number counts in.
     pub page_shift: u32,
     /// Lowest bit of the real page number.
@@ -75,6 +79,8 @@ impl PteBits {
         special: 0x1_0000,
         user: 0x013,
         kernel: 0x391,
+        coherent: 0x10,
+        io: 0x28,
         page_shift: 12,
         rpn_shift: 17,
         rpn_mask: !0x1ffff,
@@ -96,6 +102,8 @@ impl PteBits {
         special: 0x400,
         user: (1 << 63) | (1 << 62) | 0x4,
         kernel: (1 << 63) | (1 << 62) | 0x18e,
+        coherent: 0,
+        io: 0x20,
         page_shift: 12,
         rpn_shift: 12,
         rpn_mask: 0x001f_ffff_ffff_f000,
@@ -142,6 +150,11 @@ impl PteBits {
     /// Real address of the frame that a PTE maps.
     pub const fn frame(&self, pte: u64) -> Ra {
         Ra::new(((pte & self.rpn_mask) >> self.rpn_shift) << self.page_shift)
+    }
+
+    /// The PTE that maps a page of a device for the kernel: guarded, not cached.
+    pub const fn io_pte(&self, frame: Ra) -> u64 {
+        (self.kernel_pte(frame) & !self.coherent) | self.io
     }
 
     /// The PTE that maps `frame` for user and kernel, readable, dirty and young, and writable if `write`.
@@ -222,7 +235,8 @@ impl Layout {
             KernelVersion::V6_1 => {
                 const R: u64 = 0x100;
                 const M: u64 = 0x10;
-                let mut flags = R | M;
+                const I_AND_G: u64 = 0x28;
+                let mut flags = R | if pte & self.pte.io != 0 { I_AND_G } else { M };
                 if pte & self.pte.exec == 0 {
                     flags |= N;
                 }
@@ -274,6 +288,9 @@ mod tests {
             let pte = layout.pte.kernel_pte(Ra::new(0x1234_0000));
             assert_eq!(layout.hpte_flags(pte), 0x194, "{:?}", layout.version);
             assert_eq!(layout.pte.frame(pte), Ra::new(0x1234_0000));
+            let io = layout.pte.io_pte(Ra::new(0x1234_0000));
+            assert_eq!(layout.hpte_flags(io), 0x1ac, "{:?}", layout.version);
+            assert_eq!(layout.pte.frame(io), Ra::new(0x1234_0000));
         }
         let v38 = Layout::V2_6_38;
         for (pte, flags) in [

@@ -11,6 +11,7 @@ pub use composed::{PolicyFile, PolicyFileError};
 
 use crate::functions::Func;
 use crate::kernel::Linux;
+use crate::leaks::Hold;
 use crate::memmap::{batch, field};
 use crate::mm::Mm;
 use crate::tracepoint::Tracepoint;
@@ -193,6 +194,7 @@ impl Linux {
         self.work(cx, Func::LazyMmuEnter)?;
         self.policy.enter(self, cx, mm)?;
         self.trace(cx, Tracepoint::LazyEnter);
+        self.note_hold(cx, Hold::LazyEnter);
         Ok(())
     }
 
@@ -202,6 +204,7 @@ impl Linux {
         self.work(cx, Func::LazyMmuLeave)?;
         self.policy.leave(self, cx, mm)?;
         self.trace(cx, Tracepoint::LazyLeave);
+        self.note_hold(cx, Hold::LazyLeave);
         Ok(())
     }
 }

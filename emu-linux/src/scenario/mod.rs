@@ -61,6 +61,11 @@ built_in![
     "user-random",
     "user-mprotect",
     "test_vmalloc",
+    "vm-map-ram",
+    "ioremap",
+    "alloc-vm-area",
+    "module-load",
+    "kasan-populate",
 ];
 
 /// A test reads them all, so that none is left out here.

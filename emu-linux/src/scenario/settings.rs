@@ -45,7 +45,7 @@ settings! {
     pin: bool,
     /// Who makes the choices.
     schedule: ScheduleChoice,
-    /// Which page-table allocation for the kernel fails.
+    /// Which allocation of the kernel fails.
     fail_alloc: u64,
     /// Which page that vmalloc is to map is missing.
     fail_map: u64,

@@ -8,6 +8,7 @@ mod fault;
 mod update;
 
 use crate::functions::Func;
+use crate::injection::AllocKind;
 use crate::kernel::{Errno, Kernel, Linux};
 use crate::layout::va;
 use crate::memmap::{MEM_MAP, field, global, mm as mm_struct, pcpu, percpu, task};
@@ -28,7 +29,7 @@ impl Linux {
     /// mm_alloc(): an empty address space with a context of its own and one user.
     pub fn mm_alloc(&self, cx: &mut Ctx<'_>) -> Kernel<Mm> {
         self.work(cx, Func::MmAlloc)?;
-        let address = match self.kmalloc(cx, mm_struct::BYTES)? {
+        let address = match self.kmalloc(cx, mm_struct::BYTES, AllocKind::MmStruct)? {
             Ok(address) => address,
             Err(errno) => return Ok(Err(errno)),
         };

@@ -3,6 +3,7 @@
 //! Owns the list of workloads. Each is guest code: tasks that call the modelled kernel. What it is run with
 //! is a scenario's (`scenario`).
 
+mod kernel_mappings;
 mod replay;
 mod swap;
 mod test_vmalloc;
@@ -92,6 +93,41 @@ const WORKLOADS: &[Workload] = &[
         name: "test_vmalloc",
         start: test_vmalloc::start,
         operations: test_vmalloc::operations,
+        touch_max: None,
+        repeats: true,
+    },
+    Workload {
+        name: "vm-map-ram",
+        start: kernel_mappings::start_vm_map_ram,
+        operations: kernel_mappings::operations,
+        touch_max: None,
+        repeats: true,
+    },
+    Workload {
+        name: "ioremap",
+        start: kernel_mappings::start_ioremap,
+        operations: kernel_mappings::operations,
+        touch_max: None,
+        repeats: true,
+    },
+    Workload {
+        name: "alloc-vm-area",
+        start: kernel_mappings::start_alloc_vm_area,
+        operations: kernel_mappings::operations,
+        touch_max: None,
+        repeats: true,
+    },
+    Workload {
+        name: "module-load",
+        start: kernel_mappings::start_module_load,
+        operations: kernel_mappings::operations,
+        touch_max: None,
+        repeats: true,
+    },
+    Workload {
+        name: "kasan-populate",
+        start: kernel_mappings::start_kasan_populate,
+        operations: kernel_mappings::operations,
         touch_max: None,
         repeats: true,
     },
