@@ -11,7 +11,7 @@ mod vectors;
 pub use hpt::{
     AccessKind, Cpu, DumpArgs, HptVerb, Isa, LoadArgs, Order, TableArgs, TableSource, WalkArgs,
 };
-pub use machine::MachineArgs;
+pub use machine::{FailAlloc, MachineArgs};
 pub use scenario::ScenarioVerb;
 pub use trace::{GenArgs, TraceVerb};
 pub use vectors::{Undefined, VectorsArgs};
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!((machine.htab_bits, machine.cpus), (Some(12), Some(3)));
         assert_eq!(
             (machine.seed, machine.touch, machine.fail_alloc),
-            (Some(9), Some(7), Some(2))
+            (Some(9), Some(7), Some(FailAlloc::Nth(2)))
         );
         assert_eq!((machine.operations, machine.fail_map), (Some(5), Some(6)));
         assert_eq!(
@@ -214,6 +214,16 @@ mod tests {
         );
         assert_eq!(run.kernel_log, Some("k".into()));
         assert_eq!(run.output.output, Some("out".into()));
+    }
+
+    #[test]
+    fn each_allocation_is_a_word() {
+        let Verb::Run(run) = typed("emu run s --fail-alloc each").unwrap().verb else {
+            panic!("not run")
+        };
+        assert_eq!(run.machine.fail_alloc, Some(FailAlloc::Each));
+        let refused = typed("emu run s --fail-alloc all").unwrap_err().to_string();
+        assert!(refused.contains("`each`"), "{refused}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod source;
 
 pub use source::{no_scenario, scenario_text};
 
-use crate::args::{CompareArgs, MachineArgs, OutputArgs, RunArgs};
+use crate::args::{CompareArgs, FailAlloc, MachineArgs, OutputArgs, RunArgs};
 use crate::output::Place;
 use anyhow::{Context, Result, bail};
 use emu_linux::{PolicyFile, PolicyInfo, RunConfig, RunError, Source, nearest, policies};
@@ -25,6 +25,8 @@ pub struct RunPlan {
     pub output: Output,
     /// Place of the kernel log, if it is asked for.
     pub kernel_log: Option<Place>,
+    /// One run for each allocation, made to fail.
+    pub each: bool,
 }
 
 /// `emu compare`, checked.
@@ -74,6 +76,12 @@ impl RunPlan {
         };
         let output = Output::new(&args.output, &named)?;
         let kernel_log = args.kernel_log.as_deref().map(Place::check).transpose()?;
+        let each = args.machine.fail_alloc == Some(FailAlloc::Each);
+        if each && kernel_log.is_some() {
+            bail!(
+                "`--fail-alloc each` is many runs and has no one kernel log; name one allocation"
+            );
+        }
         if let Some(log) = &kernel_log {
             named.refuse_to_overwrite(log)?;
             match (log.path(), output.place.path()) {
@@ -93,6 +101,7 @@ impl RunPlan {
             config,
             output,
             kernel_log,
+            each,
         })
     }
 }
@@ -103,6 +112,9 @@ impl ComparePlan {
     /// # Errors
     /// One sentence that names what is wrong and what would be right.
     pub fn new(args: CompareArgs) -> Result<ComparePlan> {
+        if args.machine.fail_alloc == Some(FailAlloc::Each) {
+            bail!("`--fail-alloc each` is for `emu run`; `emu compare` takes a number");
+        }
         let policies = policies_named(&args.policies)?;
         let named = Named::new(&args.source)?;
         refuse_scenario_flags(&args.machine, &named.source)?;

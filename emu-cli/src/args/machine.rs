@@ -47,9 +47,10 @@ pub struct MachineArgs {
     /// Bind each task to its CPU [default: tasks may migrate]
     #[arg(long)]
     pub pin: bool,
-    /// Let the N-th allocation of a kernel page table fail, counted from 1 [default: none fails]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub fail_alloc: Option<u64>,
+    /// Let the N-th allocation of the kernel fail, counted from 1, and say what is not given back; `each`
+    /// (for `run`) makes one run for every N [default: none fails]
+    #[arg(long, value_name = "N|each", value_parser = fail_alloc)]
+    pub fail_alloc: Option<FailAlloc>,
     /// Let the N-th page that vmalloc maps be missing, counted from 1: -ENOMEM in the middle of a
     /// table [default: none is]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -86,7 +87,10 @@ impl MachineArgs {
             preempt: self.preempt,
             pin: self.pin.then_some(true),
             schedule: self.schedule.clone(),
-            fail_alloc: self.fail_alloc,
+            fail_alloc: match self.fail_alloc {
+                Some(FailAlloc::Nth(nth)) => Some(nth),
+                Some(FailAlloc::Each) | None => None,
+            },
             fail_map: self.fail_map,
             timer_period: self.timer_period,
             migrate_every: self.migrate_every,
@@ -119,6 +123,23 @@ fn backend_parser() -> impl TypedValueParser<Value = Backend> {
             .find(|backend| backend.name() == typed)
             .ok_or("no such writer")
     })
+}
+
+/// Which allocation fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailAlloc {
+    /// That one, counted from 1.
+    Nth(u64),
+    /// Each in turn, in a run of its own.
+    Each,
+}
+
+fn fail_alloc(typed: &str) -> Result<FailAlloc, String> {
+    match typed.parse() {
+        _ if typed == "each" => Ok(FailAlloc::Each),
+        Ok(nth) if nth > 0 => Ok(FailAlloc::Nth(nth)),
+        _ => Err("take a number in 1.., or `each`".to_owned()),
+    }
 }
 
 fn preempt_parser() -> impl TypedValueParser<Value = Preempt> {

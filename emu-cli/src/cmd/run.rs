@@ -5,12 +5,15 @@ use crate::args::RunArgs;
 use crate::output::{Delivered, Place, deliver};
 use crate::plan::RunPlan;
 use crate::progress::Bar;
-use crate::report::{json, layout, text};
+use crate::report::{fail_each, json, layout, text};
 use anyhow::{Result, bail};
 
 /// Runs and reports; the exit code.
 pub fn run(args: RunArgs) -> Result<u8> {
     let plan = RunPlan::new(args)?;
+    if plan.each {
+        return each(&plan);
+    }
     let mut bar = Bar::new(plan.config.policy.clone());
     let ran = emu_linux::run(&plan.source, &plan.config, &mut |progress| {
         bar.update(progress)
@@ -43,4 +46,22 @@ pub fn run(args: RunArgs) -> Result<u8> {
         Some(oops) => bail!("the kernel died: {oops}"),
         None => Ok(0),
     }
+}
+
+/// One run for each allocation, made to fail.
+fn each(plan: &RunPlan) -> Result<u8> {
+    let mut bar = Bar::new(plan.config.policy.clone());
+    let ran = emu_linux::fail_each(&plan.source, &plan.config, &mut |progress| {
+        bar.update(progress)
+    });
+    drop(bar);
+    let report = ran?;
+    let told = if plan.output.json {
+        json::pretty(&report)?
+    } else {
+        fail_each::text(&report, plan.config.check)
+    };
+    let delivered = deliver(&[(&plan.output.place, told.as_str())])?;
+    let violated = report.found_violation() && delivered == Delivered::Whole;
+    Ok(if violated { EXIT_VIOLATION } else { 0 })
 }

@@ -4,6 +4,7 @@
 
 pub mod capture;
 pub mod comparison;
+pub mod fail_each;
 pub mod hpt;
 pub mod json;
 pub mod layout;

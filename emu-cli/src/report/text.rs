@@ -3,6 +3,7 @@
 //! Owns the order and wording of the sections. A section without content is left out.
 
 use super::layout::{count, grouped, indented, percent, printable, table, times, wrap};
+use emu_linux::leaks::Accounting;
 use emu_linux::report::{
     CounterValues, CycleReport, RunReport, Segment, TraceReport, ViolationReport,
 };
@@ -24,6 +25,11 @@ pub fn run(report: &RunReport, checked: bool) -> String {
         segments(&report.segments),
         reports(report),
         violations(&report.violations, checked),
+        report
+            .accounting
+            .as_ref()
+            .map(accounting)
+            .unwrap_or_default(),
         report
             .oops
             .as_ref()
@@ -260,6 +266,25 @@ fn violations(violations: &[ViolationReport], checked: bool) -> String {
         for event in &first.history {
             text.push_str(&format!("      {event}\n"));
         }
+    }
+    text
+}
+
+/// What failed, and what was not given back.
+fn accounting(found: &Accounting) -> String {
+    let mut text = String::new();
+    if let Some(failed) = &found.failed {
+        text.push_str(&format!(
+            "failed: {} for {} in {}/{}\n",
+            failed.kind, failed.function, failed.comm, failed.pid
+        ));
+    }
+    if found.leaks.is_empty() {
+        return text + "leaks: none\n";
+    }
+    text.push_str("leaks:\n");
+    for leak in &found.leaks {
+        text.push_str(&wrap(&leak.to_string(), "  ", "    "));
     }
     text
 }

@@ -124,6 +124,23 @@ fn values_that_are_none() {
 }
 
 #[test]
+fn each_allocation_is_for_one_policy_and_has_no_kernel_log() {
+    let said = refused(&["compare", scenario(), "--fail-alloc", "each"]);
+    assert!(said.contains("`emu run`"), "{said}");
+    let policy = emu_linux::policies()[0].name;
+    let words = [
+        "run",
+        scenario(),
+        "--policy",
+        policy,
+        "--fail-alloc",
+        "each",
+    ];
+    let said = refused(&[&words[..], &["--kernel-log", "-"]].concat());
+    assert!(said.contains("no one kernel log"), "{said}");
+}
+
+#[test]
 fn help_and_version_are_no_errors() {
     for words in [&["--help"][..], &["run", "--help"], &["--version"], &[]] {
         let output = emu(words).output().unwrap();

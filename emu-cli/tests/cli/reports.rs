@@ -53,6 +53,50 @@ const COUNTER_KEYS: [&str; 22] = [
     "irqs_off_cycles_max",
 ];
 
+#[test]
+fn each_allocation_made_to_fail_is_one_report() {
+    let run = |policy: &str| {
+        let words = [
+            "run",
+            scenario(),
+            "--policy",
+            policy,
+            "--fail-alloc",
+            "each",
+        ];
+        let (code, json) = printed(&[&words[..], &["--json"]].concat());
+        let (_, text) = printed(&words);
+        let report: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(report["schema"], emu_linux::FAIL_EACH_SCHEMA);
+        assert_eq!(report["runs"], report["allocations"]);
+        (code, report, text)
+    };
+    let (code, report, text) = run("hugh-preempt");
+    assert_eq!((code, report["leaking"].as_u64()), (1, Some(1)));
+    let leak = &report["failures"][0]["leaks"][0];
+    assert_eq!(leak["what"], "preempt count");
+    assert_eq!(leak["function"], "apply_to_pte_range");
+    assert!(text.contains("  leak: 1 preempt count, taken by apply_to_pte_range in swapon/"));
+    let (code, report, text) = run("hugh-preempt-fixed");
+    assert_eq!((code, report["unclean"].as_u64()), (0, Some(0)));
+    assert!(text.contains("not clean 0  leaking 0  died 0") && !text.contains("leak:"));
+}
+
+#[test]
+fn one_allocation_made_to_fail_is_named_with_what_leaked() {
+    let words = ["run", scenario(), "--policy", "hugh-preempt"];
+    let (code, text) = printed(&[&words[..], &["--fail-alloc", "101"]].concat());
+    assert_eq!(code, 1);
+    assert!(
+        text.contains("failed: page table for apply_to_pte_range in swapon/"),
+        "{text}"
+    );
+    assert!(text.contains("leaks:\n  1 preempt count"), "{text}");
+    let (code, text) = printed(&[&words[..], &["--fail-alloc", "1"]].concat());
+    assert_eq!(code, 0);
+    assert!(text.contains("leaks: none"), "{text}");
+}
+
 fn keys(value: &Value) -> BTreeSet<&str> {
     value
         .as_object()
