@@ -23,6 +23,14 @@ const SAFE: [&str; 12] = [
 /// by the rule that is a lost flush, so no policy is safe here.
 const BROKEN_EVERYWHERE: &str = "user-mprotect";
 
+/// Scenarios in which a policy of that list is not safe: KASAN's callbacks break a rule under most, and
+/// v2.6.38 batches what goes through apply_to_page_range, with hooks that may be preempted.
+fn is_left_out(name: &str, policy: &str) -> bool {
+    name == BROKEN_EVERYWHERE
+        || name == "kasan-populate"
+        || (policy == "no-kernel-batch" && ["alloc-vm-area", "module-load"].contains(&name))
+}
+
 fn random(name: &str, policy: &str, cpus: u16, seed: u64) -> RunConfig {
     RunConfig {
         cpus: Some(cpus),
@@ -87,7 +95,7 @@ fn safe_on(cpus: u16) {
     for policy in SAFE {
         for info in scenarios()
             .into_iter()
-            .filter(|info| info.name != BROKEN_EVERYWHERE)
+            .filter(|info| !is_left_out(info.name, policy))
         {
             for seed in 1..=3 {
                 let mut config = random(info.name, policy, cpus, seed);

@@ -7,6 +7,7 @@ mod disturbances;
 mod examples;
 mod hypervisor;
 mod invariants;
+mod kernel_users;
 mod pages_64k;
 mod policies;
 mod reports_2011;

@@ -68,7 +68,7 @@ fn a_page_that_cannot_be_mapped_leaks_a_preempt_count_in_6_16_until_it_was_fixed
 fn a_missing_table_is_found_before_enter_in_6_16() {
     for policy in ["mainline-6.16", "mainline-6.16-fixed", "mainline-7.0"] {
         let config = RunConfig {
-            fail_alloc: Some(3),
+            fail_alloc: Some(101),
             ..RunConfig::new(policy)
         };
         let report = scenario("swapon-swapoff", &config);

@@ -90,9 +90,16 @@ pub fn scenario(name: &str, config: &RunConfig) -> RunReport {
     go(&Source::Scenario(name.to_owned()), config)
 }
 
-/// How often a scenario repeats: `operations`, unless it does one thing only.
+/// How often a scenario repeats: `operations`, unless it does one thing only; fewer where each maps many
+/// pages.
 pub fn operations(name: &str, operations: u64) -> Option<u64> {
-    (name != "swapon-swapoff").then_some(operations)
+    match name {
+        "swapon-swapoff" => None,
+        "vm-map-ram" | "ioremap" | "alloc-vm-area" | "module-load" | "kasan-populate" => {
+            Some(operations / 10 + 1)
+        }
+        _ => Some(operations),
+    }
 }
 
 /// Names of the shipped policies.
