@@ -350,10 +350,31 @@ impl<'y> Ctx<'y> {
                 charge_walk(cpu, &machine.costs, &walk);
             }
             match result {
-                Ok(ra) => return Ok(ra),
+                Ok(ra) => {
+                    if machine.wants_translation(ea) {
+                        self.note_translation(ea, ra, access);
+                    }
+                    return Ok(ra);
+                }
                 Err(fault) => self.storage_interrupt(fault)?,
             }
         }
+    }
+
+    #[cold]
+    fn note_translation(&mut self, ea: Ea, ra: Ra, access: Access) {
+        let cpu = self.cpu_mut();
+        let page = cpu.mmu.slb.lookup(ea).map(|(_, entry)| {
+            let vpn = emu_mmu::Vpn::from_ea(entry.vsid, ea, entry.segment);
+            (vpn, entry.segment)
+        });
+        let store = access == Access::Store;
+        self.note_event(Interest::TRANSLATIONS, || Event::Translated {
+            ea,
+            page,
+            ra,
+            store,
+        });
     }
 
     sized_access!(load_u8, store_u8, load_u8, store_u8, u8, "a byte");
@@ -444,7 +465,23 @@ impl<'y> Ctx<'y> {
             });
             return Ok(());
         }
+        if self.machine.watches(ra) {
+            let old = self.machine.memory.load_u64(ra)?;
+            self.machine.memory.store_u64(ra, value)?;
+            self.note_watched(ra, old, value, step);
+            return Ok(());
+        }
         Ok(self.machine.memory.store_u64(ra, value)?)
+    }
+
+    #[cold]
+    fn note_watched(&self, ra: Ra, old: u64, new: u64, step: Step) {
+        self.note_event(Interest::WATCHED_STORES, || Event::WatchedStore {
+            ra,
+            old,
+            new,
+            step,
+        });
     }
 
     /// ldarx: loads a doubleword and reserves it.
@@ -521,6 +558,9 @@ impl<'y> Ctx<'y> {
                 step,
             });
         }
+        if self.machine.watches(ra) {
+            self.note_watched(ra, old, value, step);
+        }
         Ok(true)
     }
 
@@ -594,6 +634,9 @@ impl<'y> Ctx<'y> {
             cpu.counters.ptesync += 1;
         }
         cpu.charge(category, cycles);
+        if barrier == Barrier::Ptesync {
+            self.note_event(Interest::INVALIDATIONS, || Event::Ptesync);
+        }
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::exception::Vectors;
 use crate::guest::{ContextId, GuestCode};
 use crate::probe::{Event, Interest, Observer};
 use crate::scheduler::{Choice, Options, Scheduler};
-use emu_mmu::{GuestMemory, Hpt, MmuGeometry, TlbInvalidate};
+use emu_mmu::{Ea, GuestMemory, Hpt, MmuGeometry, Ra, TlbInvalidate};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -68,6 +68,9 @@ pub(crate) struct Mailbox {
     pub ipi: Mutex<Option<Cycles>>,
 }
 
+/// Bytes of a page that is watched as a whole.
+const WATCH_PAGE_BYTES: u64 = 4096;
+
 /// What all CPUs share.
 pub struct Machine {
     pub(crate) memory: GuestMemory,
@@ -84,6 +87,9 @@ pub struct Machine {
     irqs_off_max: AtomicU64,
     observer: OnceLock<Mutex<Box<dyn Observer>>>,
     interest: Interest,
+    quiet: std::ops::Range<u64>,
+    /// A bit for each 4K page of memory; empty if nobody wants its stores.
+    watched: Vec<AtomicU64>,
 }
 
 impl std::fmt::Debug for Machine {
@@ -112,6 +118,11 @@ impl Machine {
             });
         }
         let interest = observer.as_ref().map_or(Interest::NONE, |o| o.interest());
+        let quiet = observer.as_ref().map_or(0..0, |o| o.quiet_addresses());
+        let watched = match interest.contains(Interest::WATCHED_STORES) {
+            true => config.memory_bytes.div_ceil(WATCH_PAGE_BYTES * 64),
+            false => 0,
+        };
         let cell = OnceLock::new();
         if let Some(observer) = observer {
             let _ = cell.set(Mutex::new(observer));
@@ -131,6 +142,8 @@ impl Machine {
             irqs_off_max: AtomicU64::new(0),
             observer: cell,
             interest,
+            quiet,
+            watched: (0..watched).map(|_| AtomicU64::new(0)).collect(),
         })
     }
 
@@ -195,6 +208,34 @@ impl Machine {
     #[inline]
     pub(crate) fn wants(&self, interest: Interest) -> bool {
         self.interest.contains(interest)
+    }
+
+    /// Watches the 4K page at a real address, or no longer: the observer hears of each doubleword
+    /// stored there, if it asked for [`Interest::WATCHED_STORES`]. Nothing else changes.
+    pub fn watch_page(&self, ra: Ra, watch: bool) {
+        let page = ra.get() / WATCH_PAGE_BYTES;
+        if let Some(word) = self.watched.get((page / 64) as usize) {
+            let bit = 1 << (page % 64);
+            match watch {
+                true => word.fetch_or(bit, Ordering::Relaxed),
+                false => word.fetch_and(!bit, Ordering::Relaxed),
+            };
+        }
+    }
+
+    /// True if the page of `ra` is watched.
+    #[inline]
+    pub(crate) fn watches(&self, ra: Ra) -> bool {
+        let page = ra.get() / WATCH_PAGE_BYTES;
+        self.watched
+            .get((page / 64) as usize)
+            .is_some_and(|word| word.load(Ordering::Relaxed) & (1 << (page % 64)) != 0)
+    }
+
+    /// True if the observer wants the translation of `ea`.
+    #[inline]
+    pub(crate) fn wants_translation(&self, ea: Ea) -> bool {
+        self.wants(Interest::TRANSLATIONS) && !self.quiet.contains(&ea.get())
     }
 
     pub(crate) fn observe(&self, cpu: CpuId, now: Cycles, event: Event) {

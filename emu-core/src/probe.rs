@@ -5,7 +5,8 @@
 use crate::Cycles;
 use crate::cpu::CpuId;
 use crate::exception::Step;
-use emu_mmu::{Ra, TlbInvalidate};
+use emu_mmu::{Ea, Ra, SegmentSize, TlbInvalidate, Vpn};
+use std::ops::Range;
 
 /// Classes of events, so that what nobody wants costs one test of a bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,10 @@ impl Interest {
     pub const SWITCHES: Interest = Interest(4);
     /// Every load and store, with its step label.
     pub const ACCESSES: Interest = Interest(8);
+    /// Doubleword stores into pages that [`crate::Machine::watch_page`] names, with both values.
+    pub const WATCHED_STORES: Interest = Interest(16);
+    /// What translation served each access, outside [`Observer::quiet_addresses`].
+    pub const TRANSLATIONS: Interest = Interest(32);
 
     /// Both.
     pub const fn and(self, other: Interest) -> Interest {
@@ -56,6 +61,30 @@ pub enum Event {
         /// The step that issued it.
         step: Step,
     },
+    /// A ptesync completed; told with the invalidations.
+    Ptesync,
+    /// A doubleword of a watched page changed from `old` to `new`.
+    WatchedStore {
+        /// Address of the doubleword.
+        ra: Ra,
+        /// Value before.
+        old: u64,
+        /// Value after.
+        new: u64,
+        /// The step that stored it.
+        step: Step,
+    },
+    /// A translation served an access.
+    Translated {
+        /// Effective address.
+        ea: Ea,
+        /// Its virtual page by the SLB; `None` if the SLB has no entry for it any more.
+        page: Option<(Vpn, SegmentSize)>,
+        /// Real address.
+        ra: Ra,
+        /// True for a store.
+        store: bool,
+    },
     /// The CPU went from one context to another.
     Switch,
     /// An asynchronous interrupt was taken.
@@ -75,6 +104,11 @@ pub enum Event {
 pub trait Observer: Send {
     /// What this observer wants; asked once, before the run.
     fn interest(&self) -> Interest;
+
+    /// Effective addresses whose translations it does not want; asked once, before the run.
+    fn quiet_addresses(&self) -> Range<u64> {
+        0..0
+    }
 
     /// One event on `cpu`, whose clock stands at `now`.
     fn observe(&mut self, cpu: CpuId, now: Cycles, event: Event);
