@@ -68,10 +68,15 @@ impl Linux {
     ) -> Run<()> {
         let store = dsisr & DSISR_STORE != 0;
         let no_hpte = dsisr & DSISR_NO_HPTE != 0;
-        let mm = match self.mm_of(cx, ea)? {
-            Some(mm) if self.hash_page(cx, mm, ea, store, no_hpte)? == HashResult::Retry => {
+        let mm = self.mm_of(cx, ea)?;
+        if let Some(mm) = mm {
+            let result = self.hash_page(cx, mm, ea, store, no_hpte)?;
+            self.trace(cx, Tracepoint::HashFaultReturn { ea: ea.get() });
+            if result == HashResult::Retry {
                 return Ok(());
             }
+        }
+        let mm = match mm {
             Some(mm) if !mm.is_init() => mm,
             _ => {
                 // There is no populate-on-fault for kernel addresses on this architecture: an oops.

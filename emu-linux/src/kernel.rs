@@ -201,6 +201,9 @@ impl Linux {
         let tick_cycles = shape.costs.micros(TICK_MICROS);
         let functions = FunctionCosts::new(&shape.costs)
             .map_err(|name| RunError::Symbols(format!("no instruction count for `{name}`")))?;
+        if let Some(monitor) = &monitor {
+            monitor.lock().page_tables(&layout);
+        }
         Ok(Linux {
             layout,
             policy,

@@ -9,6 +9,7 @@ use crate::injection::AllocKind;
 use crate::kernel::{Errno, Kernel, Linux};
 use crate::layout::{pa, va};
 use crate::memmap::{self, PAGES_END, SLAB_END, STACK_BYTES, STACKS_END, field, global, pcpu};
+use crate::pgtable::PTE_LEVEL;
 use crate::tracepoint::Tracepoint;
 use emu_core::{Ctx, Run};
 use emu_mmu::{Ea, Ra};
@@ -57,6 +58,7 @@ impl Linux {
             cx.store_u64(count, left.wrapping_sub(1), "alloc_page: count")?;
             let frame = pa(Ea::new(page));
             self.note_taken(cx, kind, frame.get());
+            self.trace(cx, Tracepoint::PageAllocated { frame: frame.get() });
             Ok(frame)
         };
         self.local_unlock_irqrestore(cx, enabled)?;
@@ -149,15 +151,26 @@ impl Linux {
             for line in (0..bytes).step_by(128) {
                 cx.dcbz(field(table, line), "clear_page: dcbz")?;
             }
+            self.watch_table(cx, table, level, true);
         }
         Ok(table)
     }
 
     /// Frees a page table of a level.
     pub(crate) fn free_table(&self, cx: &mut Ctx<'_>, table: Ea, level: usize) -> Run<()> {
+        self.watch_table(cx, table, level, false);
         match self.layout.table_bytes(level) {
             bytes if bytes == self.page_bytes() => self.free_page(cx, pa(table)),
             bytes => self.kfree(cx, table, bytes),
+        }
+    }
+
+    /// Lets the checkers see the stores into a table of PTEs, or no longer.
+    fn watch_table(&self, cx: &Ctx<'_>, table: Ea, level: usize, watch: bool) {
+        if level == PTE_LEVEL {
+            for offset in (0..self.layout.table_bytes(level)).step_by(4096) {
+                cx.machine().watch_page(pa(table) + offset, watch);
+            }
         }
     }
 

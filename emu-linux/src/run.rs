@@ -111,6 +111,9 @@ pub fn run_policy(
     let oops = oops.or(watchdog.bitten.map(RunError::Hung));
     if let Some(monitor) = &monitor {
         let now = end.cpus.first().map_or(Cycles::ZERO, |cpu| cpu.clock);
+        if oops.is_some() {
+            monitor.lock().cut_short();
+        }
         monitor.lock().end_of_run(Moment {
             cpu: CpuId(0),
             now,
@@ -190,7 +193,11 @@ struct Watch(Arc<Mutex<Monitor>>);
 
 impl Observer for Watch {
     fn interest(&self) -> Interest {
-        Interest::TABLE_STORES.and(Interest::INVALIDATIONS)
+        Monitor::INTEREST
+    }
+
+    fn quiet_addresses(&self) -> std::ops::Range<u64> {
+        Monitor::QUIET
     }
 
     fn observe(&mut self, cpu: CpuId, now: Cycles, event: Event) {

@@ -55,7 +55,18 @@ impl Linux {
                 let local = self.layout.local_test_in_need_flush
                     && self.mm_is_local(cx, mm, cx.cpu_id())?;
                 count(&self.counters.single_flushes);
-                self.trace(cx, Tracepoint::SingleFlush { vpn: page.vpn });
+                let frame = self.layout.pte.frame(rpte.pte).get();
+                for (piece, _) in self.recorded_slots(page, rpte) {
+                    self.trace(
+                        cx,
+                        Tracepoint::SingleFlush {
+                            vpn: piece.vpn,
+                            segment: piece.segment,
+                            size: piece.size,
+                            frame,
+                        },
+                    );
+                }
                 self.flush_hash_page(cx, page, rpte, local)?;
             } else {
                 self.queue(

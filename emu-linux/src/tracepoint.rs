@@ -51,10 +51,16 @@ pub enum Tracepoint {
         /// CPU whose batch it is.
         batch_cpu: u16,
     },
-    /// One page is flushed outside a batch.
+    /// One page is flushed outside a batch; where it is hashed in pieces, one for each.
     SingleFlush {
         /// Page.
         vpn: Vpn,
+        /// Segment size.
+        segment: SegmentSize,
+        /// Size of the HPTE.
+        size: PageSize,
+        /// Real address of the frame that the old PTE mapped.
+        frame: u64,
     },
     /// The hypervisor was asked to remove a page's HPTE and answered that its slot does not hold it: whoever
     /// removed it has invalidated the TLBs too.
@@ -78,6 +84,11 @@ pub enum Tracepoint {
         /// Real address of the frame it maps.
         frame: u64,
     },
+    /// A page frame was taken from the page allocator.
+    PageAllocated {
+        /// Its real address.
+        frame: u64,
+    },
     /// A page frame went back to the page allocator.
     PageFreed {
         /// Its real address.
@@ -85,6 +96,11 @@ pub enum Tracepoint {
     },
     /// A hash fault was entered.
     HashFault {
+        /// Faulting address.
+        ea: u64,
+    },
+    /// The hash code is done with a fault; what it locked it has given back.
+    HashFaultReturn {
         /// Faulting address.
         ea: u64,
     },

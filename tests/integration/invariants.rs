@@ -80,6 +80,25 @@ fn batching_without_care_loses_flushes() {
 }
 
 #[test]
+fn a_lost_flush_lets_entries_escape_and_dead_translations_serve() {
+    let report = scenario("vmalloc-random", &{
+        let config = random("vmalloc-random", "mmotm", 2, 2);
+        RunConfig {
+            operations: None,
+            ..config
+        }
+    });
+    for kind in ["batch-escape", "lost-flush", "stale-translation"] {
+        assert!(
+            kinds(&report).contains(&kind),
+            "{kind}: {:?}",
+            kinds(&report)
+        );
+    }
+    assert!(!kinds(&report).contains(&"stuck-lock"));
+}
+
+#[test]
 fn unchecked_runs_report_no_violation_and_run_the_same() {
     let mut config = random("vmalloc-random", "mmotm", 2, 1);
     let checked = scenario("vmalloc-random", &config);
@@ -148,7 +167,7 @@ fn mprotect_breaks_a_rule_under_every_policy() {
         config.schedule = ScheduleChoice::Clocked;
         let report = scenario(BROKEN_EVERYWHERE, &config);
         assert!(
-            kinds(&report).contains(&"lost-flush"),
+            kinds(&report).contains(&"lost-flush") && kinds(&report).contains(&"batch-escape"),
             "{policy}: {:?}",
             kinds(&report)
         );

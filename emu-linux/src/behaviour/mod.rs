@@ -2,6 +2,7 @@
 //! kernel path makes of it.
 
 mod batch;
+mod crimes;
 mod hash_faults;
 mod nesting;
 mod pages_64k;
@@ -45,6 +46,9 @@ impl Bench {
         impl Observer for Watch {
             fn interest(&self) -> Interest {
                 Monitor::INTEREST
+            }
+            fn quiet_addresses(&self) -> std::ops::Range<u64> {
+                Monitor::QUIET
             }
             fn observe(&mut self, cpu: CpuId, now: Cycles, event: Event) {
                 self.0.lock().hardware(cpu, now, event);
@@ -112,6 +116,14 @@ impl Linux {
             .into_iter()
             .map(|violation| violation.kind)
             .collect()
+    }
+
+    /// How often a rule broke so far.
+    fn times_broken(&self, kind: &str) -> u64 {
+        let monitor = self.monitor.as_ref().expect("every bench has a monitor");
+        let violations = monitor.lock().violations();
+        let count = |v: &crate::report::ViolationReport| v.count;
+        violations.iter().find(|v| v.kind == kind).map_or(0, count)
     }
 
     /// The PTE of an address and its value.

@@ -209,7 +209,8 @@ fn write_tracepoint(f: &mut fmt::Formatter<'_>, tp: &Tracepoint) -> fmt::Result 
             write!(f, "flush {entries} entries of the batch of cpu {batch_cpu}")
         }
         Tracepoint::NothingToRemove { vpn, .. } => write!(f, "no HPTE to remove for vpn {vpn}"),
-        Tracepoint::SingleFlush { vpn } => write!(f, "flush vpn {vpn} alone"),
+        Tracepoint::PageAllocated { frame } => write!(f, "allocate frame {frame:#x}"),
+        Tracepoint::SingleFlush { vpn, .. } => write!(f, "flush vpn {vpn} alone"),
         Tracepoint::PteCleared { pte } => write!(f, "clear PTE {pte:#x}"),
         Tracepoint::PteSet { pte, frame } => write!(f, "set PTE {pte:#x} to frame {frame:#x}"),
         Tracepoint::PageFreed { frame } => write!(f, "free frame {frame:#x}"),
@@ -244,6 +245,7 @@ fn write_tracepoint(f: &mut fmt::Formatter<'_>, tp: &Tracepoint) -> fmt::Result 
         Tracepoint::TaskExit { preempt_count } => {
             write!(f, "exit, preempt_count {preempt_count:#x}")
         }
+        Tracepoint::HashFaultReturn { ea } => write!(f, "hash fault at {ea:#x} returns"),
         Tracepoint::StaleData {
             ea,
             expected,
@@ -274,6 +276,14 @@ fn write_event(f: &mut fmt::Formatter<'_>, event: &Event) -> fmt::Result {
                 operand.vpn,
                 segment_words(operand.segment)
             )
+        }
+        Event::Ptesync => f.write_str("ptesync"),
+        Event::WatchedStore { ra, new, step, .. } => {
+            write!(f, "store {new:#x} to {ra} [{step}]")
+        }
+        Event::Translated { ea, ra, store, .. } => {
+            let access = if store { "store" } else { "load" };
+            write!(f, "{access} at {ea} reaches {ra}")
         }
         Event::Switch => f.write_str("context switch"),
         Event::Interrupt => f.write_str("interrupt"),

@@ -37,7 +37,9 @@ use crate::tracepoint::{Moment, Tracepoint};
 use emu_core::{CpuId, Cycles};
 use emu_mmu::{PageSize, SegmentSize, TlbInvalidate, Vpn};
 use flushed::Flushed;
-use pending::{Chain, KeyMap, Pending};
+use pending::{Chain, Pending};
+
+pub(super) use pending::KeyMap;
 use std::fmt;
 
 /// Name of the rule.

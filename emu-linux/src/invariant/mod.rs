@@ -8,29 +8,41 @@
 //! All the rules are exact in deterministic mode, where events arrive in the order they took
 //! place.
 
+mod batch_escape;
 mod duplicate_hpte;
 mod history;
 mod lost_flush;
+mod page;
+mod served;
 mod stale_translation;
+mod stuck_lock;
 mod unbalanced_preempt;
 mod unsafe_per_cpu;
 
+use crate::layout::{Layout, PteBits};
 use crate::report::{ViolationDetail, ViolationReport};
 use crate::tracepoint::{Moment, Tracepoint};
+use batch_escape::BatchEscape;
 use duplicate_hpte::DuplicateHpte;
 use emu_core::{CpuId, Cycles, Event, Interest};
 use emu_mmu::Ra;
 use history::{Happened, History};
 use lost_flush::LostFlush;
+use page::{Flushing, Part};
+use served::Served;
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::ops::Range;
+use stuck_lock::StuckLock;
 use unbalanced_preempt::UnbalancedPreempt;
 
 /// The names of the rules that [`Monitor`] checks, in the order of [`Monitor::violations`].
-pub const NAMES: [&str; 5] = [
+pub const NAMES: [&str; 7] = [
+    batch_escape::NAME,
     duplicate_hpte::NAME,
     lost_flush::NAME,
     stale_translation::NAME,
+    stuck_lock::NAME,
     unbalanced_preempt::NAME,
     unsafe_per_cpu::NAME,
 ];
@@ -39,9 +51,11 @@ pub const NAMES: [&str; 5] = [
 /// [`NAMES`].
 pub fn explain(kind: &str) -> Option<&'static str> {
     match kind {
+        batch_escape::NAME => Some(batch_escape::EXPLANATION),
         duplicate_hpte::NAME => Some(duplicate_hpte::EXPLANATION),
         lost_flush::NAME => Some(lost_flush::EXPLANATION),
         stale_translation::NAME => Some(stale_translation::EXPLANATION),
+        stuck_lock::NAME => Some(stuck_lock::EXPLANATION),
         unbalanced_preempt::NAME => Some(unbalanced_preempt::EXPLANATION),
         unsafe_per_cpu::NAME => Some(unsafe_per_cpu::EXPLANATION),
         _ => None,
@@ -57,7 +71,17 @@ const COMM_UNKNOWN: &str = "<...>";
 /// entries of the table), never by the length of the run.
 #[derive(Debug)]
 pub struct Monitor {
+    hpt_base: Ra,
+    /// The PTE bits of the kernel that runs.
+    pte: PteBits,
+    /// Bytes of a table of PTEs, and of the PTEs in it: slot records may follow them.
+    table_bytes: u64,
+    pte_bytes: u64,
+    batch_escape: BatchEscape,
     duplicate_hpte: DuplicateHpte,
+    flushing: Flushing,
+    served: Served,
+    stuck_lock: StuckLock,
     lost_flush: LostFlush,
     unbalanced_preempt: UnbalancedPreempt,
     /// Who runs on each CPU, from the last tracepoint there: hardware events name no task.
@@ -74,17 +98,40 @@ struct Running {
 
 impl Monitor {
     /// The hardware events that [`Monitor::hardware`] must be given.
-    pub const INTEREST: Interest = Interest::TABLE_STORES.and(Interest::INVALIDATIONS);
+    pub const INTEREST: Interest = Interest::TABLE_STORES
+        .and(Interest::INVALIDATIONS)
+        .and(Interest::WATCHED_STORES)
+        .and(Interest::TRANSLATIONS);
+
+    /// Addresses whose translations it does not need: the linear map of both kernels, which is
+    /// bolted. vmalloc lies behind it or in another region.
+    pub const QUIET: Range<u64> = 0xc000_0000_0000_0000..0xc000_0100_0000_0000;
 
     /// A monitor of a run whose hash table lies at `hpt_base` and has 2^`groups_log2` groups.
     pub fn new(hpt_base: Ra, groups_log2: u8) -> Self {
         Monitor {
+            hpt_base,
+            pte: PteBits::V2_6_38,
+            table_bytes: 4096,
+            pte_bytes: 4096,
+            batch_escape: BatchEscape::default(),
+            flushing: Flushing::default(),
+            served: Served::default(),
+            stuck_lock: StuckLock::default(),
             duplicate_hpte: DuplicateHpte::new(hpt_base, groups_log2),
             lost_flush: LostFlush::default(),
             unbalanced_preempt: UnbalancedPreempt::default(),
             running: Vec::new(),
             log: Log::default(),
         }
+    }
+
+    /// Says what page tables look like; until then they are those of 2.6.38 with 4K pages.
+    pub fn page_tables(&mut self, layout: &Layout) {
+        self.pte = layout.pte;
+        self.table_bytes = layout.table_bytes(0);
+        self.pte_bytes = 8 << layout.index_bits[0];
+        self.served.frame_bytes(layout.page_bytes());
     }
 
     /// Forgets the events so far, but not what they mean: boot is nobody's history.
@@ -113,7 +160,23 @@ impl Monitor {
             log,
             ..
         } = self;
-        log.history.push(at, Happened::Linux(tp));
+        if !matches!(
+            tp,
+            Tracepoint::PageAllocated { .. } | Tracepoint::HashFaultReturn { .. }
+        ) {
+            log.history.push(at, Happened::Linux(tp));
+        }
+        self.flushing.tracepoint(at.task, &tp);
+        if let Tracepoint::NothingToRemove { vpn, segment, .. } = tp
+            && self.flushing.invalidate(at.task) == Part::Batch
+        {
+            self.batch_escape.flushed((vpn, segment));
+        }
+        self.batch_escape.tracepoint(at, &tp);
+        self.served.tracepoint(&tp);
+        self.stuck_lock.tracepoint(at, &tp, &mut |stuck| {
+            log.broken(stuck_lock::NAME, at, &stuck);
+        });
         if let Some(lookup) = unsafe_per_cpu::check(&tp) {
             log.broken(unsafe_per_cpu::NAME, at, &lookup);
         }
@@ -161,27 +224,70 @@ impl Monitor {
             pid,
         };
         match event {
-            Event::TableStore { ra, old, new, .. } => {
-                if history::is_news(ra, old, new) {
-                    self.log.history.push(at, Happened::Hardware(event));
-                }
-                if let Some(duplicate) = self.duplicate_hpte.table_store(ra, old, new) {
-                    self.log.broken(duplicate_hpte::NAME, at, &duplicate);
-                }
-            }
+            Event::TableStore { .. } => self.table_store(at, event),
             Event::Invalidate { operand, .. } => {
                 self.log.history.push(at, Happened::Hardware(event));
                 self.lost_flush.invalidate(at.task, &operand);
+                let part = self.flushing.invalidate(at.task);
+                if part == Part::Batch {
+                    self.batch_escape.flushed((operand.vpn, operand.segment));
+                }
+                if part != Part::None {
+                    self.served.flushed(cpu, &operand);
+                }
+            }
+            Event::Ptesync => self.served.ptesync(cpu),
+            Event::WatchedStore { ra, .. } if ra.get() % self.table_bytes >= self.pte_bytes => {}
+            Event::WatchedStore { ra, old, new, step } => {
+                self.stuck_lock
+                    .pte_store(at, ra, (old, new), self.pte.busy, step);
+                if let Some(escape) = self.batch_escape.pte_store(ra, old, new, &self.pte) {
+                    self.log.broken(batch_escape::NAME, at, &escape);
+                }
+            }
+            Event::Translated { ea, page, ra, .. } => {
+                if let Some(stale) = self.served.access(ea, page, ra) {
+                    self.log.broken(stale_translation::NAME, at, &stale);
+                }
             }
             Event::Switch | Event::Interrupt | Event::Access { .. } => {}
         }
     }
 
+    fn table_store(&mut self, at: Moment, event: Event) {
+        let Event::TableStore { ra, old, new, step } = event else {
+            return;
+        };
+        if history::is_news(ra, old, new) {
+            self.log.history.push(at, Happened::Hardware(event));
+        }
+        if let Some(duplicate) = self.duplicate_hpte.table_store(ra, old, new) {
+            self.log.broken(duplicate_hpte::NAME, at, &duplicate);
+        }
+        self.stuck_lock.table_store(at, ra, old, new, step);
+        self.served.table_store(ra, new);
+        if let Some(page) = page::born(self.hpt_base, ra, old, new) {
+            if let Some(escape) = self.batch_escape.born(ra, page) {
+                self.log.broken(batch_escape::NAME, at, &escape);
+            }
+            self.served.born(ra, page);
+        }
+    }
+
+    /// The run did not end of itself: what its tasks hold they may still have given back.
+    pub fn cut_short(&mut self) {
+        self.stuck_lock.cut_short();
+    }
+
     /// The run is over: what is still pending now will never be done.
     pub fn end_of_run(&mut self, at: Moment) {
         let Monitor {
-            lost_flush, log, ..
+            lost_flush,
+            stuck_lock,
+            log,
+            ..
         } = self;
+        stuck_lock.end_of_run(&mut |stuck| log.broken(stuck_lock::NAME, at, &stuck));
         lost_flush.end_of_run(&mut |lost| log.broken(lost_flush::NAME, at, &lost));
     }
 

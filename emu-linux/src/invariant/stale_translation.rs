@@ -1,9 +1,9 @@
 //! `stale-translation`: after the ptesync that completes the flush of a PTE no access is served by its
 //! old translation, and no access ever reaches a freed frame.
 //!
-//! What is checked here is the visible half of it: a task that reads back something else than it
-//! stored was served by a translation that should have been gone (or somebody else was, and wrote into
-//! its page). It is exact where it fires and silent where the wrong frame happens to hold the right value.
+//! Which translation served an access is judged in `served`. Here is the visible half of it: a task
+//! that reads back something else than it stored was served by a translation that should have been gone
+//! (or somebody else was, and wrote into its page).
 
 use crate::tracepoint::Tracepoint;
 use std::fmt;
@@ -13,8 +13,8 @@ pub(super) const NAME: &str = "stale-translation";
 
 /// What the rule asks, and why.
 pub(super) const EXPLANATION: &str = "After the flush of a page-table entry is complete, no access may be served \
-by its old translation, and none may reach a frame that was freed. A task that reads something else than \
-it stored proves that one was. The page then belongs to somebody else, so memory is read and corrupted \
+by its old translation, and none may reach a frame that was freed. What served \
+each access is compared with the flushes and the free frames, and what a task reads with what it stored. The page then belongs to somebody else, so memory is read and corrupted \
 across processes without any fault.";
 
 /// A read of something else than was stored.

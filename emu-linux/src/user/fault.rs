@@ -151,6 +151,7 @@ impl Linux {
         let enabled = self.local_irq_save(cx)?;
         self.trace(cx, Tracepoint::HashFault { ea: ea.get() });
         self.hash_preload(cx, mm, ea, ptep)?;
+        self.trace(cx, Tracepoint::HashFaultReturn { ea: ea.get() });
         self.local_irq_restore(cx, enabled)
     }
 }

@@ -9,12 +9,12 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A map from addresses and page numbers.
-pub(super) type KeyMap<V> = HashMap<u64, V, BuildHasherDefault<KeyHasher>>;
+pub(in crate::invariant) type KeyMap<V> = HashMap<u64, V, BuildHasherDefault<KeyHasher>>;
 
 /// Hash of one word by a folded product: these keys are many and short, and nothing depends on the
 /// order in which the maps hold them.
 #[derive(Debug, Default)]
-pub(super) struct KeyHasher(u64);
+pub(in crate::invariant) struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
     fn finish(&self) -> u64 {

@@ -1,0 +1,294 @@
+//! `batch-escape`: while an entry waits in a batch, no present value of its PTE exists without the
+//! recorded slot, and nobody hashes its page.
+//!
+//! The rule. An entry waits from the moment it is queued until the invalidation of its page is
+//! issued as part of a batch flush; the invalidation of a permission change or of a page flushed
+//! alone does not end the wait, since the entry is still in its batch. While it waits, it is a
+//! violation
+//! - to store a present value into its PTE that does not record the slot the entry was queued with
+//!   (Linux 2.6.38 arch/powerpc/include/asm/pgtable.h: `__set_pte_at` drops the record),
+//! - to make an entry of the hash table valid for its page.
+//!
+//! By the letter mprotect does the first at each page it changes, within one section and under the
+//! page-table lock: that is reported. The second tells whether anybody used the gap.
+//!
+//! With 64K pages the slots are recorded beside the PTE: there it is enough that the new value says
+//! that the page is hashed.
+//!
+//! A PTE whose flush was queued with the PTE left present (fork's write protection) keeps the slot
+//! and is right. The wait of one page is one wait for as many flushes as it was queued times.
+
+use super::lost_flush::KeyMap;
+use super::page::{self, Page};
+use crate::layout::{PteBits, SlotRecord};
+use crate::tracepoint::{Moment, Tracepoint};
+use emu_mmu::Ra;
+use std::collections::VecDeque;
+use std::fmt;
+
+/// Name of the rule.
+pub(super) const NAME: &str = "batch-escape";
+
+/// The rule for a reader.
+pub(super) const EXPLANATION: &str = "\
+    While the flush of a page waits in a batch, its page-table entry must not become present \
+    without the slot of the old hash-table entry, and nobody may hash the page. Otherwise a fault \
+    on any CPU inserts a second entry beside the old one, and the flush that comes later removes \
+    only the first. The rule looks at the stores into page tables and into the hash table while \
+    an entry waits.";
+
+/// Waiting pages that are remembered: more than all batches of 64 CPUs hold.
+const WAITING_MAX: usize = 64 * 192;
+/// Bits of a kernel address that are the real address in the linear map.
+const LINEAR_MASK: u64 = 0x0fff_ffff_ffff_ffff;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Waiting {
+    page: Page,
+    slot: u64,
+    pte: u64,
+    since: Moment,
+    times: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Present { value: u64 },
+    Hashed { ra: Ra },
+}
+
+/// An entry that escaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Escape {
+    waiting: Waiting,
+    how: How,
+}
+
+impl fmt::Display for Escape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Waiting {
+            page,
+            slot,
+            pte,
+            since,
+            ..
+        } = self.waiting;
+        write!(
+            f,
+            "vpn {} waits in a batch with slot {slot} (queued by pid {} on CPU {} at cycle {}), and ",
+            page.0,
+            since.pid,
+            since.cpu,
+            since.now.get()
+        )?;
+        match self.how {
+            How::Present { value } => {
+                write!(
+                    f,
+                    "its PTE {pte:#x} becomes {value:#x}, present without that slot"
+                )
+            }
+            How::Hashed { ra } => write!(f, "the HPTE at {ra} is made valid for it"),
+        }
+    }
+}
+
+/// The rule's state: the pages that wait.
+#[derive(Debug, Default)]
+pub(super) struct BatchEscape {
+    waiting: KeyMap<Waiting>,
+    by_pte: KeyMap<u64>,
+    /// Keys in the order in which they began to wait; some no longer do.
+    order: VecDeque<u64>,
+}
+
+fn key(page: Page) -> u64 {
+    (page.0.get() << 1) | page.1.b_field()
+}
+
+impl BatchEscape {
+    /// An event of Linux.
+    #[inline]
+    pub fn tracepoint(&mut self, at: Moment, tp: &Tracepoint) {
+        let Tracepoint::Queued {
+            vpn,
+            segment,
+            slot,
+            pte,
+            ..
+        } = *tp
+        else {
+            return;
+        };
+        let page = (vpn, segment);
+        let times = self.waiting.get(&key(page)).map_or(0, |known| known.times) + 1;
+        if times == 1 {
+            self.order.push_back(key(page));
+            if self.order.len() > WAITING_MAX {
+                self.forget_oldest();
+            }
+        }
+        let waiting = Waiting {
+            page,
+            slot,
+            pte,
+            since: at,
+            times,
+        };
+        self.by_pte.insert(pte & LINEAR_MASK, key(page));
+        if let Some(before) = self.waiting.insert(key(page), waiting)
+            && before.pte != pte
+        {
+            self.by_pte.remove(&(before.pte & LINEAR_MASK));
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let waiting = &self.waiting;
+        self.order.retain(|key| waiting.contains_key(key));
+        if self.order.len() > WAITING_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.forget(oldest);
+        }
+    }
+
+    fn forget(&mut self, key: u64) {
+        if let Some(gone) = self.waiting.remove(&key) {
+            self.by_pte.remove(&(gone.pte & LINEAR_MASK));
+        }
+    }
+
+    /// An invalidation was issued as part of a batch flush.
+    #[inline]
+    pub fn flushed(&mut self, page: Page) {
+        let key = key(page);
+        let Some(waiting) = self.waiting.get_mut(&key) else {
+            return;
+        };
+        waiting.times -= 1;
+        if waiting.times == 0 {
+            self.forget(key);
+        }
+    }
+
+    /// A doubleword of a page table changed from `old` to `new`. A store that finds the slot gone
+    /// already and leaves it so is no new violation.
+    #[inline]
+    pub fn pte_store(&self, ra: Ra, old: u64, new: u64, bits: &PteBits) -> Option<Escape> {
+        if new & bits.present == 0 || self.waiting.is_empty() {
+            return None;
+        }
+        let waiting = *self.waiting.get(self.by_pte.get(&ra.get())?)?;
+        let escapes = |value: u64| {
+            let secondary = value & bits.second != 0;
+            let recorded = value & bits.hashpte != 0
+                && (bits.slots != SlotRecord::Pte
+                    || (value >> bits.gix_shift) & 7 == waiting.slot & 7
+                        && secondary == page::is_secondary(waiting.page, waiting.slot));
+            value & bits.present != 0 && !recorded
+        };
+        (escapes(new) && !escapes(old)).then_some(Escape {
+            waiting,
+            how: How::Present { value: new },
+        })
+    }
+
+    /// An entry of the table at `ra` was made valid for `page`.
+    #[inline]
+    pub fn born(&self, ra: Ra, page: Page) -> Option<Escape> {
+        let waiting = *self.waiting.get(&key(page))?;
+        Some(Escape {
+            waiting,
+            how: How::Hashed { ra },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use emu_core::{CpuId, Cycles};
+    use emu_mmu::{PageSize, SegmentSize, Vpn};
+
+    const BITS: PteBits = PteBits::V2_6_38;
+    const PAGE: Page = (Vpn::new(0xf_09b8_9af5_0100), SegmentSize::S256M);
+    const SLOT: u64 = 0x1bf5 * 8 + 3;
+    const PTE: u64 = 0xc000_0000_0020_0008;
+    const PTE_RA: Ra = Ra::new(0x20_0008);
+    const HPTE: Ra = Ra::new(0x40d_fa80);
+
+    fn waiting() -> BatchEscape {
+        let mut rule = BatchEscape::default();
+        queue(&mut rule);
+        rule
+    }
+
+    fn queue(rule: &mut BatchEscape) {
+        let at = Moment {
+            cpu: CpuId(0),
+            now: Cycles::new(5),
+            task: 1,
+            pid: 1,
+        };
+        rule.tracepoint(
+            at,
+            &Tracepoint::Queued {
+                vpn: PAGE.0,
+                segment: PAGE.1,
+                size: PageSize::P4K,
+                slot: SLOT,
+                pte: PTE,
+                frame: 0x5000,
+            },
+        );
+    }
+
+    fn flush(rule: &mut BatchEscape) {
+        rule.flushed(PAGE);
+    }
+
+    #[test]
+    fn a_present_value_without_the_slot_escapes() {
+        let rule = waiting();
+        let told = rule.pte_store(PTE_RA, 0, 0x301, &BITS).unwrap().to_string();
+        assert!(
+            told.ends_with("its PTE 0xc000000000200008 becomes 0x301, present without that slot"),
+            "{told}"
+        );
+        let other_slot = BITS.present | BITS.hashpte | BITS.hidx_bits(2);
+        assert!(rule.pte_store(PTE_RA, 0, other_slot, &BITS).is_some());
+        let other_group = BITS.present | BITS.hashpte | BITS.hidx_bits(11);
+        assert!(rule.pte_store(PTE_RA, 0, other_group, &BITS).is_some());
+        let again = rule.pte_store(PTE_RA, 0x301, 0x381, &BITS);
+        assert_eq!(again, None, "told when it was set");
+    }
+
+    #[test]
+    fn a_present_value_with_the_slot_another_pte_and_none_do_not() {
+        let rule = waiting();
+        let same = BITS.present | BITS.hashpte | BITS.hidx_bits(3);
+        assert_eq!(rule.pte_store(PTE_RA, 0, same, &BITS), None);
+        assert_eq!(rule.pte_store(PTE_RA, 0, 0, &BITS), None);
+        assert_eq!(rule.pte_store(PTE_RA + 8, 0, 0x301, &BITS), None);
+    }
+
+    #[test]
+    fn hashing_the_page_while_it_waits_escapes_and_the_next_page_does_not() {
+        let rule = waiting();
+        assert!(rule.born(HPTE, PAGE).is_some());
+        assert_eq!(rule.born(HPTE, (PAGE.0.wrapping_add(1), PAGE.1)), None);
+    }
+
+    #[test]
+    fn after_its_flushes_the_page_is_free() {
+        let mut rule = waiting();
+        queue(&mut rule);
+        flush(&mut rule);
+        assert!(rule.born(HPTE, PAGE).is_some(), "queued twice");
+        flush(&mut rule);
+        assert_eq!(rule.born(HPTE, PAGE), None);
+        assert_eq!(rule.pte_store(PTE_RA, 0, 0x301, &BITS), None);
+        assert!(rule.waiting.is_empty() && rule.by_pte.is_empty());
+    }
+}
