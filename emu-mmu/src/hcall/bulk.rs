@@ -83,14 +83,14 @@ impl Hypervisor {
                 result = Err(HcallError::Parameter);
                 break;
             };
-            let v = match self.try_lock(a, index)? {
-                Some(v) => v,
+            let dw0 = match self.try_lock(a, index)? {
+                Some(dw0) => dw0,
                 None => {
                     self.complete_bulk(a, &mut held, words)?;
                     self.lock(a, index)?
                 }
             };
-            match self.clear(a, flags, index, v, avpn)? {
+            match self.clear(a, flags, index, dw0, avpn)? {
                 Ok(cleared) => held.push((at, cleared)),
                 Err(_) => {
                     words[at] = HBR_RESPONSE | HBR_NOT_FOUND | (word & (FLAGS_MASK | INDEX_MASK));
@@ -142,19 +142,19 @@ impl Hypervisor {
                 result = Err(HcallError::Parameter);
                 break;
             }
-            let Some(v) = self.try_lock(a, index)? else {
+            let Some(dw0) = self.try_lock(a, index)? else {
                 // Its owner may be this very call, when an entry is named twice.
                 *word = HBLKR_BUSY | index.0;
                 result = Ok(BlockStatus::Partial);
                 continue;
             };
-            if !self.in_block(a, &held, index, v)? {
-                self.unlock(a, index, v)?;
+            if !self.in_block(a, &held, index, dw0)? {
+                self.unlock(a, index, dw0)?;
                 result = Err(HcallError::Parameter);
                 break;
             }
             *word = index.0
-                | match self.clear(a, H_AVPN, index, v, avpn)? {
+                | match self.clear(a, H_AVPN, index, dw0, avpn)? {
                     Ok(cleared) => {
                         held.push(cleared);
                         HBLKR_SUCCESS
@@ -172,13 +172,15 @@ impl Hypervisor {
         a: &mut A,
         held: &[Cleared],
         index: HpteIndex,
-        v: HpteV,
+        dw0: u64,
     ) -> Result<bool, A::Error> {
         let Some(first) = held.first() else {
             return Ok(true);
         };
-        let r = HpteR(a.load(self.hpt.hpte_ra(index) + 8, "H_BLOCK_REMOVE: load R")?);
-        let Some(page) = self.page_in(index, crate::hpte::Hpte { v, r }) else {
+        let dw1 = a.load(self.hpt.hpte_ra(index) + 8, "H_BLOCK_REMOVE: load R")?;
+        let hpte = self.guests(dw0, dw1);
+        let v = hpte.v;
+        let Some(page) = self.page_in(index, hpte) else {
             return Ok(true);
         };
         let differs = v.0 & HpteV::COMPARE_MASK != first.v.0 & HpteV::COMPARE_MASK;

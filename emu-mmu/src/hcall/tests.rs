@@ -18,17 +18,17 @@ pub(super) fn r(page: u64) -> HpteR {
     HpteR::new(Ra::new(page << 12), P4K, P4K).with_flags(0x194)
 }
 
-fn v(vpn: u64) -> HpteV {
+pub(super) fn v(vpn: u64) -> HpteV {
     HpteV::new(Vpn::new(vpn), S1T, P4K)
 }
 
 /// The primary slot `n` of a page.
-fn at(hv: &Hypervisor, vpn: u64, n: u8) -> HpteIndex {
+pub(super) fn at(hv: &Hypervisor, vpn: u64, n: u8) -> HpteIndex {
     hv.hpt.primary(Vpn::new(vpn).hash(S1T, P4K)).slot(n)
 }
 
 /// Runs calls, and gives the pages invalidated.
-fn with<T>(
+pub(super) fn with<T>(
     memory: &GuestMemory,
     calls: impl FnOnce(&mut Direct<'_>) -> Result<T, MemoryError>,
 ) -> (T, Vec<u64>) {
@@ -41,23 +41,33 @@ fn with<T>(
 #[test]
 fn opcodes_and_codes() {
     let opcodes = Hcall::ALL.map(Hcall::opcode);
-    assert_eq!(opcodes, [0x04, 0x08, 0x0c, 0x18, 0x124, 0x328]);
+    assert_eq!(
+        opcodes,
+        [
+            0x04, 0x08, 0x0c, 0x10, 0x14, 0x18, 0x2c, 0x124, 0x328, 0x36c, 0x370
+        ]
+    );
+    assert_eq!(Hcall::from_opcode(0x18), Some(Hcall::Protect));
+    assert_eq!(Hcall::from_opcode(0x19), None);
     assert!(Hcall::ALL.iter().enumerate().all(|(i, h)| *h as usize == i));
+    use HcallError as E;
     let errors = [
-        HcallError::Parameter,
-        HcallError::PtegFull,
-        HcallError::NotFound,
+        (E::Busy, 1, "H_BUSY"),
+        (E::Closed, 2, "H_CLOSED"),
+        (E::LongBusy, 9900, "H_LONG_BUSY_ORDER_1_MSEC"),
+        (E::Function, -2, "H_FUNCTION"),
+        (E::Parameter, -4, "H_PARAMETER"),
+        (E::PtegFull, -6, "H_PTEG_FULL"),
+        (E::NotFound, -7, "H_NOT_FOUND"),
+        (E::NoMemory, -9, "H_NO_MEM"),
+        (E::Resource, -16, "H_RESOURCE"),
     ];
-    assert_eq!(errors.map(HcallError::code), [-4, -6, -7]);
+    for (error, code, name) in errors {
+        assert_eq!((error.code(), error.to_string().as_str()), (code, name));
+    }
     assert_eq!(
         [BlockStatus::Success.code(), BlockStatus::Partial.code()],
         [0, 5]
-    );
-    assert!(
-        errors
-            .iter()
-            .zip(["H_PARAMETER", "H_PTEG_FULL", "H_NOT_FOUND"])
-            .all(|(e, name)| e.to_string() == name)
     );
 }
 
@@ -115,7 +125,7 @@ fn operands_that_are_none_are_refused() {
     let beyond = HpteR::new(Ra::new(0), PageSize::P16M, PageSize::P16M);
     with(&memory, |a| {
         for (flags, index, v, r) in [
-            (1 << 15, HpteIndex(0), v(1), r(1)),
+            (H_COPY_PAGE, HpteIndex(0), v(1), r(1)),
             (0, past, v(1), r(1)),
             (0, HpteIndex(0), v(1), r(GUEST_BYTES >> 12)),
             (0, HpteIndex(0), wrong_lp, HpteR(0xff << 12)),
