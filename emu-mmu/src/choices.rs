@@ -12,6 +12,17 @@ pub enum SlbMultihit {
     MachineCheck,
 }
 
+/// What several entries of the table for one page do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum HptMultihit {
+    /// The lowest slot of the primary group translates, then the lowest of the secondary one.
+    #[default]
+    First,
+    /// A machine check, as POWER7 to POWER9 report a TLB multihit (Linux 6.1 kernel/mce_power.c). Both
+    /// groups are read to the end, and entries that are the same in all bits count as several too.
+    MachineCheck,
+}
+
 /// What is done about bits that software must keep 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum MustBeZero {
@@ -37,6 +48,8 @@ pub enum LarxUncached {
 pub struct Choices {
     /// Several SLB entries match.
     pub slb_multihit: SlbMultihit,
+    /// Several entries of the table match.
+    pub hpt_multihit: HptMultihit,
     /// AVPN bits inside the base page.
     pub avpn_low_bits: MustBeZero,
     /// Real page number bits between LP and the actual page.
@@ -54,6 +67,7 @@ impl Choices {
     /// As QEMU 7.2 chooses (target/ppc/mmu-hash64.c).
     pub const QEMU: Self = Self {
         slb_multihit: SlbMultihit::First,
+        hpt_multihit: HptMultihit::First,
         avpn_low_bits: MustBeZero::Compared,
         rpn_low_bits: MustBeZero::Compared,
         slb_1t_low_esid: MustBeZero::Compared,

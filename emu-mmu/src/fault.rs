@@ -57,6 +57,11 @@ pub enum Fault {
         /// The effective address.
         dar: Ea,
     },
+    /// Machine check: several entries of the table translate the address.
+    TlbMultihit {
+        /// The effective address.
+        dar: Ea,
+    },
     /// Alignment interrupt: the access must be aligned, or may not be to such storage.
     Alignment {
         /// The effective address.
@@ -94,6 +99,7 @@ impl std::fmt::Display for Fault {
             }
             Fault::MachineCheck { error, .. } => write!(f, "machine check at {ea}: {error}"),
             Fault::SlbMultihit { .. } => write!(f, "machine check at {ea}: SLB multihit"),
+            Fault::TlbMultihit { .. } => write!(f, "machine check at {ea}: TLB multihit"),
             Fault::Alignment { .. } => write!(f, "alignment interrupt at {ea}"),
             Fault::HypervisorDataStorage { hdsisr, .. } => {
                 write!(
@@ -116,7 +122,9 @@ impl Fault {
     #[inline]
     pub const fn vector(&self) -> u16 {
         match self {
-            Self::MachineCheck { .. } | Self::SlbMultihit { .. } => 0x200,
+            Self::MachineCheck { .. } | Self::SlbMultihit { .. } | Self::TlbMultihit { .. } => {
+                0x200
+            }
             Self::DataStorage { .. } => 0x300,
             Self::DataSegment { .. } => 0x380,
             Self::InstructionStorage { .. } => 0x400,
@@ -134,6 +142,7 @@ impl Fault {
             Self::DataSegment { dar }
             | Self::DataStorage { dar, .. }
             | Self::SlbMultihit { dar }
+            | Self::TlbMultihit { dar }
             | Self::Alignment { dar }
             | Self::MachineCheck { dar, .. } => dar,
             Self::HypervisorDataStorage { hdar, .. } => hdar,

@@ -3,6 +3,10 @@
 //! Owns the RB encodings. Refuses to act: `tlb` removes entries, the caller delivers the operand to
 //! CPUs.
 
+mod forms;
+
+pub use forms::{TlbieFields, TlbieRs};
+
 use crate::addr::{PageSize, SegmentSize, Vpn};
 use crate::hpte::lp_code;
 
@@ -127,10 +131,18 @@ impl TlbInvalidate {
         }
     }
 
-    /// Bit L of the ISA 2.01 instruction: a large page.
+    /// Bit L of the instruction: a large page. In ISA 2.03 a 64 KB page of a 4 KB segment is a small
+    /// one, with AP; ISA 2.06 has the bit in RB instead.
     #[inline]
-    pub const fn l(&self) -> bool {
-        !matches!(self.actual, PageSize::P4K)
+    pub const fn l(&self, form: TlbieForm) -> bool {
+        match form {
+            TlbieForm::Isa201 => !matches!(self.actual, PageSize::P4K),
+            TlbieForm::Isa203 => !matches!(
+                (self.base, self.actual),
+                (PageSize::P4K, PageSize::P4K | PageSize::P64K)
+            ),
+            TlbieForm::Isa206 => false,
+        }
     }
 
     /// Decodes an ISA 2.06 RB with IS=0, or `None` if B, AP or LP is reserved. The 14 address bits
@@ -189,7 +201,7 @@ mod tests {
         assert_eq!(rb(0xe_b71b_0000_0100, S1T), 0x0000_b000_0010_0100);
         let large = op(0xf_09b8_9af5_0100, S256M, P16M, P16M);
         assert_eq!(
-            (large.rb(TlbieForm::Isa201), large.l()),
+            (large.rb(TlbieForm::Isa201), large.l(TlbieForm::Isa201)),
             (0x0000_89af_5000_0000, true)
         );
     }
@@ -217,7 +229,8 @@ mod tests {
         assert_eq!(rb(P4K, P4K), 0x1234_567b_5100);
         assert_eq!(rb(P64K, P64K), 0x1234_567b_1100);
         assert_eq!(rb(P16M, P16M), 0x1234_5600_0100 & !0xff_f000);
-        assert!(op(0, S1T, P64K, P64K).l() && !op(0, S1T, P4K, P4K).l());
+        let l = |base, actual| op(0, S1T, base, actual).l(TlbieForm::Isa203);
+        assert!(l(P64K, P64K) && !l(P4K, P4K) && !l(P4K, P64K));
     }
 
     #[test]

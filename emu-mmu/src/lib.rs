@@ -68,7 +68,7 @@ pub mod vectors;
 pub use access::{Accessed, Storage};
 pub use addr::{Ea, Esid, GroupIndex, HpteIndex, PageSize, Ra, SegmentSize, Vpn, Vsid};
 pub use check::{Duplicate, DuplicateChecker, SequenceChecker, SequenceOverlap};
-pub use choices::{Choices, Deviations, LarxUncached, MustBeZero, SlbMultihit};
+pub use choices::{Choices, Deviations, HptMultihit, LarxUncached, MustBeZero, SlbMultihit};
 pub use erat::{Erat, EratEntry};
 pub use fault::Fault;
 pub use hcall::{Hcall, HcallError, Hypervisor};
@@ -78,14 +78,14 @@ pub use hpt::{
 };
 pub use hpte::{Hpte, HpteFormat, HpteR, HpteV};
 pub use htab_stream::{HeaderOrder, Imported, StreamError, StreamSurvey};
-pub use invalidate::{Scope, TlbInvalidate, TlbieForm};
+pub use invalidate::{Scope, TlbInvalidate, TlbieFields, TlbieForm, TlbieRs};
 pub use memory::{FileMap, GuestMemory, MemoryError};
 pub use page_sizes::{PageSizes, SizeCode};
 pub use protect::{Access, ClassKeys, Denied, allowed};
 pub use pteg::{Pteg, SlotMask};
 pub use registers::{Lpcr, Registers};
 pub use replace::{GeometryError, Replacement, TlbGeometry};
-pub use slb::{Slb, SlbEntry, SlbError};
+pub use slb::{Slb, SlbEntry, SlbError, SlbieOperand, SlbiegOperand};
 pub use tlb::{Tlb, TlbEntry};
 pub use translate::{
     AccessState, EntryVerdict, Explanation, GroupExplained, GuestRealMode, Mmu, MmuFeatures,

@@ -3,10 +3,14 @@
 //! Owns the entries and the operand words of `slbmte`, `slbmfee`, `slbmfev`, `slbie` and `slbia`.
 //! Refuses lookaside data made from its entries: that is `translate`'s to drop.
 
+mod operands;
+
 use thiserror::Error;
 
 use crate::addr::{Ea, Esid, PageSize, SegmentSize, Vsid};
 use crate::choices::{Choices, MustBeZero, SlbMultihit};
+
+pub use operands::{SlbieOperand, SlbiegOperand};
 
 /// Why an SLB instruction was refused. The architecture leaves each of these undefined (Power ISA
 /// 2.07 Book III-S 5.9.3.1).

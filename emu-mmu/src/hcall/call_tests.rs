@@ -1,8 +1,8 @@
 //! The calls that change R, C, pages and the table's size, calls by register, and the ISA 3.0 table.
 
-use super::tests::{GUEST_BYTES, at, hypervisor, r, v, with};
+use super::tests::{GUEST_BYTES, P4K, S1T, at, hypervisor, r, v, with};
 use super::*;
-use crate::addr::Ra;
+use crate::addr::{GroupIndex, Ra, SegmentSize};
 use crate::hpt::{Direct, Rehashed};
 use crate::hpte::HpteFormat;
 use crate::memory::GuestMemory;
@@ -317,4 +317,37 @@ fn a_table_in_isa_3_0_layout() {
         Ok(())
     });
     assert_eq!(gone, [0x456; 5]);
+}
+
+#[test]
+fn page_numbers_of_every_size_are_recovered() {
+    let (_, hv) = hypervisor();
+    let sizes = [
+        (P4K, P4K),
+        (P4K, PageSize::P64K),
+        (PageSize::P64K, PageSize::P64K),
+    ];
+    let large = [
+        (PageSize::P64K, PageSize::P16M),
+        (PageSize::P16M, PageSize::P16M),
+    ];
+    for segment in [SegmentSize::S256M, S1T] {
+        for (base, actual) in sizes.into_iter().chain(large) {
+            let vpn = Vpn::new(0x7c_a37f_5168_b271).align_down(base);
+            let hash = vpn.hash(segment, base);
+            let v = HpteV::new(vpn, segment, base).with_valid();
+            let v = if actual == P4K { v } else { v.with_large() };
+            let r = HpteR::new(Ra::new(0), base, actual);
+            let groups: [(GroupIndex, HpteV); 2] = [
+                (hv.hpt.primary(hash), v),
+                (hv.hpt.secondary(hash), v.with_secondary()),
+            ];
+            for (group, v) in groups {
+                let got = hv
+                    .page_in(group.slot(3), Hpte { v, r })
+                    .expect("sizes exist");
+                assert_eq!((got.vpn, got.base, got.actual), (vpn, base, actual));
+            }
+        }
+    }
 }

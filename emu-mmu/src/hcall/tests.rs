@@ -1,10 +1,10 @@
 use super::*;
-use crate::addr::{GroupIndex, Ra, SegmentSize};
+use crate::addr::{Ra, SegmentSize};
 use crate::hpt::Direct;
 use crate::memory::{GuestMemory, MemoryError};
 
 pub(super) const P4K: PageSize = PageSize::P4K;
-const S1T: SegmentSize = SegmentSize::S1T;
+pub(super) const S1T: SegmentSize = SegmentSize::S1T;
 /// The guest's memory, below the table.
 pub(super) const GUEST_BYTES: u64 = 1 << 18;
 
@@ -373,37 +373,4 @@ fn block_that_is_none_busy_entries_and_wrong_words() {
         Ok(())
     });
     assert_eq!(hv.hpt.count_valid(&memory), Ok(0));
-}
-
-#[test]
-fn page_numbers_of_every_size_are_recovered() {
-    let (_, hv) = hypervisor();
-    let sizes = [
-        (P4K, P4K),
-        (P4K, PageSize::P64K),
-        (PageSize::P64K, PageSize::P64K),
-    ];
-    let large = [
-        (PageSize::P64K, PageSize::P16M),
-        (PageSize::P16M, PageSize::P16M),
-    ];
-    for segment in [SegmentSize::S256M, S1T] {
-        for (base, actual) in sizes.into_iter().chain(large) {
-            let vpn = Vpn::new(0x7c_a37f_5168_b271).align_down(base);
-            let hash = vpn.hash(segment, base);
-            let v = HpteV::new(vpn, segment, base).with_valid();
-            let v = if actual == P4K { v } else { v.with_large() };
-            let r = HpteR::new(Ra::new(0), base, actual);
-            let groups: [(GroupIndex, HpteV); 2] = [
-                (hv.hpt.primary(hash), v),
-                (hv.hpt.secondary(hash), v.with_secondary()),
-            ];
-            for (group, v) in groups {
-                let got = hv
-                    .page_in(group.slot(3), Hpte { v, r })
-                    .expect("sizes exist");
-                assert_eq!((got.vpn, got.base, got.actual), (vpn, base, actual));
-            }
-        }
-    }
 }

@@ -6,7 +6,7 @@
 use super::table::Rules;
 use super::{AccessState, Mmu, Probe, RcStep, Walk};
 use crate::addr::{self, Ea, GroupIndex, PageSize, Ra, Vpn};
-use crate::choices::MustBeZero;
+use crate::choices::{HptMultihit, MustBeZero};
 use crate::fault::Fault;
 use crate::hpt::Hpt;
 use crate::hpte::{Hpte, HpteV};
@@ -29,7 +29,7 @@ pub enum EntryVerdict {
     OtherPageSize,
     /// It matches, its actual page of this size.
     Matches(PageSize),
-    /// It matches too: a software error; the first one was taken.
+    /// It matches too: a software error. [`HptMultihit`] says what comes of it.
     MatchesToo(PageSize),
 }
 
@@ -57,7 +57,7 @@ pub struct SearchExplained {
     pub hash: u64,
     /// The word that doubleword 0 is compared with, H apart.
     pub want: HpteV,
-    /// The groups read, in order: one if the first one matches.
+    /// The groups read, in order: one if the first one matches and later matches make no difference.
     pub groups: Vec<GroupExplained>,
 }
 
@@ -155,8 +155,8 @@ impl Mmu {
             groups: Vec::new(),
         };
         let groups = [(hpt.primary(hash), false), (hpt.secondary(hash), true)];
+        let mut found = false;
         for (group, secondary) in groups {
-            let mut found = false;
             let mut entries = Vec::with_capacity(8);
             for slot in 0..8 {
                 let hpte = hpt.get(memory, group.slot(slot).0)?;
@@ -174,7 +174,7 @@ impl Mmu {
                 ra,
                 entries,
             });
-            if found {
+            if found && self.choices.hpt_multihit == HptMultihit::First {
                 break;
             }
         }
@@ -197,6 +197,7 @@ impl Mmu {
             sizes: self.features.page_sizes,
             avpn_low_bits: self.choices.avpn_low_bits,
             rpn_low_bits: self.choices.rpn_low_bits,
+            multihit: self.choices.hpt_multihit,
             or: 0,
         };
         if !hpte.v.is_valid() {

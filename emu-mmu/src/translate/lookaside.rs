@@ -5,7 +5,7 @@
 use super::Mmu;
 use crate::addr::{Ea, SegmentSize};
 use crate::invalidate::{Scope, TlbInvalidate};
-use crate::slb::{SlbEntry, SlbError};
+use crate::slb::{SlbEntry, SlbError, SlbiegOperand};
 
 impl Mmu {
     /// Removes what a `tlbie` or `tlbiel` of this partition names from the TLB and both ERATs;
@@ -83,6 +83,14 @@ impl Mmu {
         self.slb.slbie(ea, class, segment)
             + self.erat.invalidate_segment(ea, class, segment)
             + self.ierat.invalidate_segment(ea, class, segment)
+    }
+
+    /// `slbieg` (ISA 3.0) that reached this CPU. It removes only entries that hardware loaded from a
+    /// segment table (LPCR UPRT = 1); software wrote every entry here, so none goes. Returns how many
+    /// did.
+    pub const fn slbieg(&mut self, operand: &SlbiegOperand) -> u32 {
+        let _ = operand;
+        0
     }
 
     /// `slbia IH`: SLB entries as [`crate::Slb::slbia`]; ERAT data of class 1 for IH 1 and 3, all of

@@ -1,7 +1,7 @@
 //! One access on the long way: ERAT, SLB, TLB, table, protection, R and C.
 
 use super::real::Real;
-use super::table::{Rules, search, set_rc};
+use super::table::{Rules, Search, search, set_rc};
 use super::{AccessState, Mmu, Probe, Translation, WIMG_MEMORY, Walk};
 use crate::addr::{Ea, PageSize, Ra, Vpn};
 use crate::erat::EratEntry;
@@ -191,13 +191,18 @@ impl<P: Probe> Slow<'_, P> {
             sizes: self.mmu.features.page_sizes,
             avpn_low_bits: self.mmu.choices.avpn_low_bits,
             rpn_low_bits: self.mmu.choices.rpn_low_bits,
+            multihit: self.mmu.choices.hpt_multihit,
             or,
         };
         let walk = &mut self.walk;
         let found = search(self.memory, self.hpt, dar, segment, &rules, walk);
-        let Some((hpte_ra, hpte, actual)) = found.map_err(machine_check)? else {
-            self.forget(vpn, segment);
-            return Err(Fault::no_page(self.ea, self.access));
+        let (hpte_ra, hpte, actual) = match found.map_err(machine_check)? {
+            Search::Hit(hpte_ra, hpte, actual) => (hpte_ra, hpte, actual),
+            Search::Miss => {
+                self.forget(vpn, segment);
+                return Err(Fault::no_page(self.ea, self.access));
+            }
+            Search::Multihit => return Err(Fault::TlbMultihit { dar }),
         };
         self.judge(hpte.r, segment)?;
         let (walk, probe) = (&mut self.walk, &mut *self.probe);

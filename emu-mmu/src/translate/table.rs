@@ -3,7 +3,7 @@
 
 use super::{Probe, RcStep, Walk};
 use crate::addr::{self, Ea, PageSize, Ra};
-use crate::choices::MustBeZero;
+use crate::choices::{HptMultihit, MustBeZero};
 use crate::hpt::Hpt;
 use crate::hpte::{Hpte, HpteR, HpteV};
 use crate::memory::{GuestMemory, MemoryError};
@@ -18,6 +18,7 @@ pub(super) struct Rules {
     pub sizes: PageSizes,
     pub avpn_low_bits: MustBeZero,
     pub rpn_low_bits: MustBeZero,
+    pub multihit: HptMultihit,
     /// Bits or-ed into the word compared with doubleword 0.
     pub or: u64,
 }
@@ -38,8 +39,18 @@ impl Rules {
     }
 }
 
-/// Searches both groups for the entry of an address (Power ISA 2.07 Book III-S 5.7.7.3). Several
-/// matches: the lowest slot of the primary group wins; the architecture leaves it undefined.
+/// What one search of the table found.
+pub(super) enum Search {
+    /// The entry, where it lies, and its actual page.
+    Hit(Ra, Hpte, PageSize),
+    /// No entry.
+    Miss,
+    /// Several entries, and they make a machine check.
+    Multihit,
+}
+
+/// Searches both groups for the entry of an address (Power ISA 2.07 Book III-S 5.7.7.3). What several
+/// matches do is left undefined there: the rules say.
 pub(super) fn search(
     memory: &GuestMemory,
     hpt: &Hpt,
@@ -47,7 +58,7 @@ pub(super) fn search(
     segment: &SlbEntry,
     rules: &Rules,
     walk: &mut Walk,
-) -> Result<Option<(Ra, Hpte, PageSize)>, MemoryError> {
+) -> Result<Search, MemoryError> {
     let (s, base) = (segment.segment, segment.page);
     let want = HpteV(HpteV::wanted(segment.vsid, ea, s, base).0 | rules.or);
     let compare = match rules.avpn_low_bits {
@@ -60,19 +71,31 @@ pub(super) fn search(
         (hpt.primary(hash), want),
         (hpt.secondary(hash), want.with_secondary()),
     ];
+    let mut first = Search::Miss;
     for (group, want) in groups {
         let pteg = Pteg::load(memory, hpt.group_ra(group))?.decoded(hpt.format());
         walk.groups_read += 1;
         let hits = pteg.search_mask_of(want, compare, |e| rules.actual(e, base).is_some());
         if let Some(slot) = hits.first() {
-            walk.entries_compared += slot + 1;
             let hpte = pteg.0[usize::from(slot)];
             let ra = hpt.hpte_ra(group.slot(slot));
-            return Ok(rules.actual(hpte, base).map(|actual| (ra, hpte, actual)));
+            let hit = match rules.actual(hpte, base) {
+                Some(actual) => Search::Hit(ra, hpte, actual),
+                None => Search::Miss, // Not reached: the search asked the same.
+            };
+            if rules.multihit == HptMultihit::First {
+                walk.entries_compared += slot + 1;
+                return Ok(hit);
+            }
+            if hits.count() > 1 || matches!(first, Search::Hit(..)) {
+                walk.entries_compared += 8;
+                return Ok(Search::Multihit);
+            }
+            first = hit;
         }
         walk.entries_compared += 8;
     }
-    Ok(None)
+    Ok(first)
 }
 
 /// Sets R, and C for a store, by byte stores as hardware does (Power ISA 2.07 Book III-S 5.7.8): no

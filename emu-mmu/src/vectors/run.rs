@@ -284,7 +284,8 @@ fn agrees(given: &Given, expect: &Expect) -> bool {
         Fault::HypervisorInstructionStorage { hsrr1, .. } => is(expect.srr1, hsrr1.into()),
         Fault::InstructionSegment { .. }
         | Fault::MachineCheck { .. }
-        | Fault::SlbMultihit { .. } => true,
+        | Fault::SlbMultihit { .. }
+        | Fault::TlbMultihit { .. } => true,
     }
 }
 
