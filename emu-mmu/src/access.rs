@@ -8,12 +8,12 @@ use crate::addr::{Ea, Ra};
 use crate::choices::LarxUncached;
 use crate::fault::{CAUSE_STORAGE_CLASS, CAUSE_STORE, Fault};
 use crate::hpt::Hpt;
-use crate::memory::GuestMemory;
 use crate::protect::Access;
-use crate::translate::{AccessState, Mmu, Probe, Translation};
+use crate::translate::{AccessState, Mmu, Probe, Translation, WalkMemory};
 
 /// What an instruction does to storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Storage {
     /// Fetches an instruction.
     Fetch,
@@ -72,6 +72,7 @@ impl Storage {
 
 /// Where an access went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Accessed {
     /// The real address of its first byte.
     pub ra: Ra,
@@ -87,9 +88,9 @@ impl Mmu {
     /// The first [`Fault`]. `larx` and `stcx.` fault by alignment before translation; `dcbz` to W or
     /// I storage takes an alignment interrupt after it, and `larx` or `stcx.` there a data storage
     /// interrupt unless [`LarxUncached`] says otherwise.
-    pub fn access<P: Probe>(
+    pub fn access<M: WalkMemory, P: Probe>(
         &mut self,
-        memory: &GuestMemory,
+        memory: &M,
         hpt: &Hpt,
         ea: Ea,
         storage: Storage,

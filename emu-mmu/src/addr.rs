@@ -12,6 +12,7 @@ macro_rules! address {
         $(#[$doc])*
         #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(transparent)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         pub struct $name(u64);
 
         impl $name {
@@ -117,6 +118,7 @@ impl Ea {
 /// A segment size (the B field, Power ISA 2.07 Book III-S 5.7.6.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum SegmentSize {
     /// 256 MB.
     #[default]
@@ -155,6 +157,7 @@ impl SegmentSize {
 /// A page size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum PageSize {
     /// 4 KB.
     #[default]
@@ -268,6 +271,7 @@ impl Vpn {
 
 /// The number of a group (PTEG) in the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GroupIndex(pub u64);
 
 impl GroupIndex {
@@ -280,6 +284,7 @@ impl GroupIndex {
 
 /// The number of an entry (HPTE) in the table: group * 8 + slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HpteIndex(pub u64);
 
 impl HpteIndex {

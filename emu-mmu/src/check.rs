@@ -16,6 +16,7 @@ use crate::memory::{GuestMemory, MemoryError};
 
 /// Two valid entries that serve a common virtual page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Duplicate {
     /// The entry that was there.
     pub first: HpteIndex,

@@ -4,6 +4,7 @@
 
 /// What several SLB entries for one address do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum SlbMultihit {
     /// The lowest index translates.
     #[default]
@@ -14,6 +15,7 @@ pub enum SlbMultihit {
 
 /// What several entries of the table for one page do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum HptMultihit {
     /// The lowest slot of the primary group translates, then the lowest of the secondary one.
     #[default]
@@ -25,6 +27,7 @@ pub enum HptMultihit {
 
 /// What is done about bits that software must keep 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum MustBeZero {
     /// They are not looked at.
     #[default]
@@ -35,6 +38,7 @@ pub enum MustBeZero {
 
 /// What `larx` and `stcx.` do to storage that is Write Through Required or Caching Inhibited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum LarxUncached {
     /// A data storage interrupt with DSISR 0x04000000.
     #[default]
@@ -45,6 +49,7 @@ pub enum LarxUncached {
 
 /// The choices. The default is what hardware most plausibly does: it ignores what it need not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Choices {
     /// Several SLB entries match.
     pub slb_multihit: SlbMultihit,
@@ -78,6 +83,7 @@ impl Choices {
 
 /// Where QEMU 7.2 is known not to do what the architecture says. All off but to reproduce it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Deviations {
     /// LPCR ISL counts in hypervisor state too.
     pub isl_in_hypervisor_state: bool,

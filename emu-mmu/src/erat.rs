@@ -13,6 +13,7 @@ use crate::tlb::{names, same_page};
 
 /// One effective page of 4 KB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EratEntry {
     /// First byte of the effective page.
     pub ea: Ea,

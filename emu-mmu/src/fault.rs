@@ -20,6 +20,7 @@ pub const CAUSE_STORE: u32 = 0x0200_0000;
 
 /// A failed translation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Fault {
     /// Data segment interrupt: no SLB entry.
     DataSegment {

@@ -15,16 +15,19 @@ use crate::page_sizes::PageSizes;
 /// Doubleword 0: what the entry translates.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HpteV(pub u64);
 
 /// Doubleword 1: what it translates to, and how it may be used.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HpteR(pub u64);
 
 /// One entry of the table, 16 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Hpte {
     /// Doubleword 0.
     pub v: HpteV,

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 /// Byte order of the headers: that of the host that made the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum HeaderOrder {
     /// Little-endian hosts.
     #[default]
@@ -61,6 +62,7 @@ pub enum StreamError {
 
 /// What a stream held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Imported {
     /// Records read.
     pub records: u64,
@@ -72,6 +74,7 @@ pub struct Imported {
 
 /// What a stream would fill, from its headers alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StreamSurvey {
     /// Records.
     pub records: u64,

@@ -12,6 +12,7 @@ use crate::hpte::lp_code;
 
 /// One translation to remove from lookaside buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TlbInvalidate {
     /// The virtual page; its top 14 address bits are not compared by any receiver.
     pub vpn: Vpn,
@@ -27,6 +28,7 @@ pub struct TlbInvalidate {
 
 /// An encoding of the RB operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum TlbieForm {
     /// ISA 2.01 (PowerPC 970): the top 16 address bits and the low 12 bits are 0; the size is L, a
     /// bit of the instruction. A 1 TB segment, which the 970 lacks, is written at RB bits 54:55 as
@@ -42,6 +44,7 @@ pub enum TlbieForm {
 
 /// What an RB names, with its IS field (bits 52:53).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Scope {
     /// IS=0: one page.
     Page(TlbInvalidate),

@@ -17,6 +17,10 @@
 //! | [`access`] | an instruction's access: alignment, page crossing, what it counts as |
 //! | `vectors` | recorded machine states, read and run (feature `vectors`) |
 //! | [`check`] | the invariant that no page has two entries, decoded on its own |
+//! | `rust_vmm` | tables in memory of rust-vmm's `vm-memory` (feature `vm-memory`) |
+//!
+//! Feature `serde` derives `Serialize` and `Deserialize` for the plain data. None is on by default; the
+//! README says what each dependency is for.
 //!
 //! Map a page and translate an address in it:
 //!
@@ -42,6 +46,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 pub mod access;
 pub mod addr;
 pub mod check;
@@ -59,6 +67,8 @@ pub mod protect;
 pub mod pteg;
 pub mod registers;
 mod replace;
+#[cfg(feature = "vm-memory")]
+pub mod rust_vmm;
 pub mod slb;
 pub mod tlb;
 pub mod translate;
@@ -89,5 +99,5 @@ pub use slb::{Slb, SlbEntry, SlbError, SlbieOperand, SlbiegOperand};
 pub use tlb::{Tlb, TlbEntry};
 pub use translate::{
     AccessState, EntryVerdict, Explanation, GroupExplained, GuestRealMode, Mmu, MmuFeatures,
-    MmuGeometry, Probe, RcStep, SearchExplained, Translation, Walk,
+    MmuGeometry, Probe, RcStep, SearchExplained, Translation, Walk, WalkMemory,
 };

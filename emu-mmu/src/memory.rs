@@ -13,11 +13,16 @@ use thiserror::Error;
 use crate::addr::Ra;
 
 mod file_map;
+#[cfg(feature = "vm-memory")]
+mod vm_region;
 
 pub use file_map::FileMap;
+#[cfg(feature = "vm-memory")]
+pub use vm_region::GuestRegion;
 
 /// Why an access to guest memory, or its creation, was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum MemoryError {
     /// The access ends past the last byte.
     #[error("real address {ra} + {bytes} bytes is outside guest memory")]

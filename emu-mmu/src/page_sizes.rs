@@ -104,6 +104,38 @@ impl PageSizes {
     }
 }
 
+/// By the name of the constant, in snake case: the only values there are.
+#[cfg(feature = "serde")]
+mod by_name {
+    use super::PageSizes;
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::{Serialize, Serializer};
+
+    const NAMES: [(&str, PageSizes); 4] = [
+        ("ppc970", PageSizes::PPC970),
+        ("power5_plus", PageSizes::POWER5_PLUS),
+        ("power6", PageSizes::POWER6),
+        ("power7", PageSizes::POWER7),
+    ];
+
+    impl Serialize for PageSizes {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let named = NAMES.iter().find(|(_, sizes)| sizes == self);
+            serializer.serialize_str(named.map_or("unknown", |(name, _)| name))
+        }
+    }
+
+    impl<'de> Deserialize<'de> for PageSizes {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let name = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+            let named = NAMES.iter().find(|(known, _)| *known == name);
+            named
+                .map(|(_, sizes)| *sizes)
+                .ok_or_else(|| D::Error::custom(format!("no page sizes are named {name:?}")))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

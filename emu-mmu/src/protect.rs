@@ -7,6 +7,7 @@ use crate::hpte::HpteR;
 
 /// What an access does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Access {
     /// Instruction fetch.
     Fetch,
@@ -18,6 +19,7 @@ pub enum Access {
 
 /// Why an access was refused by an entry: one reason or two, as the cause bits of DSISR or SRR1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Denied(u32);
 
 impl Denied {
@@ -44,6 +46,7 @@ impl Denied {
 /// The virtual page class key registers (ISA 2.06 and 2.07), two bits for each of 32 keys, key 0 in
 /// the two most significant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClassKeys {
     /// AMR: of a key's two bits the first forbids stores, the second loads.
     pub amr: u64,

@@ -9,6 +9,7 @@ use crate::protect::ClassKeys;
 /// The Logical Partitioning Control Register (POWER7 on).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Lpcr(pub u64);
 
 impl Lpcr {
@@ -50,6 +51,7 @@ impl Lpcr {
 
 /// The registers of one CPU that translation reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Registers {
     /// AMR, IAMR and UAMOR.
     pub keys: ClassKeys,

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 /// A replacement policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Replacement {
     /// Least recently used.
     #[default]
@@ -20,6 +21,7 @@ pub enum Replacement {
 
 /// Shape of a TLB or ERAT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TlbGeometry {
     /// Congruence classes, a power of two.
     pub sets: u32,
@@ -29,6 +31,7 @@ pub struct TlbGeometry {
 
 /// A structure that cannot be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum GeometryError {
     /// The set count is 0, no power of two, or the ways are 0, or there are more than 65536
     /// entries.

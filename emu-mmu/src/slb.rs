@@ -15,6 +15,7 @@ pub use operands::{SlbieOperand, SlbiegOperand};
 /// Why an SLB instruction was refused. The architecture leaves each of these undefined (Power ISA
 /// 2.07 Book III-S 5.9.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum SlbError {
     /// The index is past the last entry.
     #[error("SLB index {index}: the SLB has {entries} entries")]
@@ -46,6 +47,7 @@ pub enum SlbError {
 
 /// One entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SlbEntry {
     /// Effective segment.
     pub esid: Esid,

@@ -10,6 +10,7 @@ use crate::replace::{GeometryError, Replacement, Replacer, TlbGeometry};
 
 /// One translation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TlbEntry {
     /// First 4 KB page of the actual page.
     pub vpn: Vpn,

@@ -11,13 +11,13 @@ mod real;
 mod slow;
 mod state;
 mod table;
+mod walk_memory;
 
 use crate::addr::{Ea, Ra};
 use crate::choices::{Choices, Deviations};
 use crate::erat::Erat;
 use crate::fault::Fault;
 use crate::hpt::Hpt;
-use crate::memory::GuestMemory;
 use crate::protect::Access;
 use crate::registers::Registers;
 use crate::replace::GeometryError;
@@ -28,6 +28,7 @@ pub use explain::{EntryVerdict, Explanation, GroupExplained, SearchExplained};
 pub use features::{GuestRealMode, MmuFeatures};
 use slow::Slow;
 pub use state::{AccessState, MmuGeometry, Probe, RcStep, Walk};
+pub use walk_memory::WalkMemory;
 
 /// The MMU of one CPU (hardware thread).
 #[derive(Clone, Debug)]
@@ -53,6 +54,7 @@ pub struct Mmu {
 
 /// Where an access goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Translation {
     /// The real address.
     pub ra: Ra,
@@ -111,9 +113,9 @@ impl Mmu {
     /// # Errors
     /// [`Fault`], with the cause bits of Power ISA 2.07 Book III-S 6.5.
     #[inline]
-    pub fn translate<P: Probe>(
+    pub fn translate<M: WalkMemory, P: Probe>(
         &mut self,
-        memory: &GuestMemory,
+        memory: &M,
         hpt: &Hpt,
         ea: Ea,
         access: Access,
@@ -148,9 +150,9 @@ impl Mmu {
     /// # Errors
     /// [`Fault`].
     #[inline(never)]
-    pub fn translate_with_attributes<P: Probe>(
+    pub fn translate_with_attributes<M: WalkMemory, P: Probe>(
         &mut self,
-        memory: &GuestMemory,
+        memory: &M,
         hpt: &Hpt,
         ea: Ea,
         access: Access,

@@ -7,6 +7,7 @@ use thiserror::Error;
 /// Two CPUs in a `tlbie` sequence at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[error("CPU {second} issued tlbie while the sequence of CPU {first} was not complete")]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SequenceOverlap {
     /// The CPU whose sequence was open.
     pub first: u16,

@@ -20,6 +20,7 @@ const INDEX_MASK: u64 = 0x00FF_FFFF_FFFF_FFFF;
 
 /// What H_BLOCK_REMOVE did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum BlockStatus {
     /// H_SUCCESS: every word has its final answer.
     Success,

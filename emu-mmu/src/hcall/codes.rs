@@ -66,6 +66,7 @@ pub const BLOCK_ENTRIES_MAX: usize = 8;
 /// A hypervisor call on the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(usize)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Hcall {
     /// H_REMOVE.
     Remove,
@@ -156,6 +157,7 @@ pub const H_PARTIAL: i64 = 5;
 
 /// Why a call did not do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum HcallError {
     /// Not now: the table that H_RESIZE_HPT_PREPARE makes is not ready.
     #[error("H_BUSY")]

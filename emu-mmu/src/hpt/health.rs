@@ -5,6 +5,7 @@ use crate::memory::{GuestMemory, MemoryError};
 
 /// Figures of one look at a table. Evictions leave no trace in it: count what [`Hpt::remove`] returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Health {
     /// Groups with 0 to 8 valid entries.
     pub groups_by_valid: [u64; 9],

@@ -27,6 +27,7 @@ pub type Step = &'static str;
 
 /// A storage ordering instruction (Power ISA 2.07 Book II 4.4.3, Book III-S 5.9.3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Barrier {
     /// `eieio`.
     Eieio,
@@ -91,6 +92,7 @@ pub trait TableAccess {
 
 /// When software compares an entry it is about to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum CompareOrder {
     /// Lock, then compare (Linux 2.6.38).
     UnderLock,
@@ -100,6 +102,7 @@ pub enum CompareOrder {
 
 /// A table that cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum HptError {
     /// The size is outside what SDR1 can say.
     #[error("2^{groups_log2} groups: a table has 2^11 to 2^39")]

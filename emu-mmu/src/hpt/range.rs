@@ -8,6 +8,7 @@ use crate::invalidate::TlbInvalidate;
 
 /// One entry to invalidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FlushEntry {
     /// Where it is.
     pub index: HpteIndex,

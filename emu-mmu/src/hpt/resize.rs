@@ -13,6 +13,7 @@ use thiserror::Error;
 
 /// Which entries go into the new table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Keep {
     /// Every valid one.
     All,
@@ -22,6 +23,7 @@ pub enum Keep {
 
 /// What a rehash did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Rehashed {
     /// Entries in the new table.
     pub moved: u64,
@@ -33,6 +35,7 @@ pub struct Rehashed {
 
 /// Why a rehash failed. The old table is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ResizeError {
     /// Both groups of a bolted entry are full: it may not be dropped.
     #[error("no room for bolted entry {index}: both its groups in the new table are full")]

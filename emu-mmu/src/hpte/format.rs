@@ -7,6 +7,7 @@ use super::{Hpte, HpteR, HpteV};
 
 /// How entries lie in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum HpteFormat {
     /// ISA 2.x: B in doubleword 0 (PowerPC 970 to POWER8). Hypervisor calls use it on every CPU.
     #[default]

@@ -79,6 +79,7 @@ fn sizes_of(lp: u64) -> Option<(PageSize, PageSize)> {
 
 /// RS of `tlbie`: whose translations. ISA 2.06 and 2.07 have the partition alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TlbieRs {
     /// The process (ISA 3.0, bits 0:31); no entry of a hashed table has one.
     pub pid: u32,
@@ -103,6 +104,7 @@ impl TlbieRs {
 
 /// The fields that ISA 3.0 has in the instruction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TlbieFields {
     /// RIC: 0 the TLB, 1 the page walk cache, 2 all caching, 3 a cluster of translations.
     pub ric: u8,

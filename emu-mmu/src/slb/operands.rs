@@ -26,6 +26,7 @@ const _: () = assert!(ESID + CLASS + (3 << B_SHIFT) + 0x01FF_FFFF == u64::MAX);
 
 /// What `slbie` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SlbieOperand {
     /// An address in the segment.
     pub ea: Ea,
@@ -61,6 +62,7 @@ impl SlbieOperand {
 
 /// What `slbieg` (ISA 3.0) names: a segment of a process, on every CPU of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SlbiegOperand {
     /// The process.
     pub pid: u32,

@@ -4,18 +4,20 @@
 //! worked out again here.
 
 use super::table::Rules;
-use super::{AccessState, Mmu, Probe, RcStep, Walk};
+use super::walk_memory::group as load_group;
+use super::{AccessState, Mmu, Probe, RcStep, Walk, WalkMemory};
 use crate::addr::{self, Ea, GroupIndex, PageSize, Ra, Vpn};
 use crate::choices::{HptMultihit, MustBeZero};
 use crate::fault::Fault;
 use crate::hpt::Hpt;
 use crate::hpte::{Hpte, HpteV};
-use crate::memory::{GuestMemory, MemoryError};
+use crate::memory::MemoryError;
 use crate::protect::Access;
 use crate::slb::SlbEntry;
 
 /// Why an entry of a group was taken or passed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum EntryVerdict {
     /// V=0.
     Invalid,
@@ -35,6 +37,7 @@ pub enum EntryVerdict {
 
 /// A group that was searched.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GroupExplained {
     /// Its number.
     pub group: GroupIndex,
@@ -48,6 +51,7 @@ pub struct GroupExplained {
 
 /// What the hash is made from, and where it leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SearchExplained {
     /// The page.
     pub vpn: Vpn,
@@ -63,6 +67,7 @@ pub struct SearchExplained {
 
 /// A translation, explained.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Explanation {
     /// The effective address, cut to 32 bits if SF=0.
     pub ea: Ea,
@@ -97,9 +102,9 @@ impl Mmu {
     ///
     /// # Errors
     /// [`MemoryError`] if the table reaches outside memory. A fault is no error here but the result.
-    pub fn explain(
+    pub fn explain<M: WalkMemory>(
         &self,
-        memory: &GuestMemory,
+        memory: &M,
         hpt: &Hpt,
         ea: Ea,
         access: Access,
@@ -138,9 +143,9 @@ impl Mmu {
         })
     }
 
-    fn explain_search(
+    fn explain_search<M: WalkMemory>(
         &self,
-        memory: &GuestMemory,
+        memory: &M,
         hpt: &Hpt,
         ea: Ea,
         segment: &SlbEntry,
@@ -158,8 +163,8 @@ impl Mmu {
         let mut found = false;
         for (group, secondary) in groups {
             let mut entries = Vec::with_capacity(8);
-            for slot in 0..8 {
-                let hpte = hpt.get(memory, group.slot(slot).0)?;
+            let ra = hpt.group_ra(group);
+            for hpte in load_group(memory, ra)?.decoded(hpt.format()).0 {
                 let verdict = match self.judge_entry(hpte, explained.want, base, secondary) {
                     EntryVerdict::Matches(actual) if found => EntryVerdict::MatchesToo(actual),
                     verdict => verdict,
@@ -167,7 +172,6 @@ impl Mmu {
                 found |= matches!(verdict, EntryVerdict::Matches(_));
                 entries.push((hpte, verdict));
             }
-            let ra = hpt.group_ra(group);
             explained.groups.push(GroupExplained {
                 group,
                 secondary,
@@ -222,6 +226,7 @@ mod tests {
     use super::*;
     use crate::addr::{SegmentSize, Vsid};
     use crate::hpte::HpteR;
+    use crate::memory::GuestMemory;
     use crate::translate::MmuGeometry;
 
     const EA: Ea = Ea::new(0x1234_5678);

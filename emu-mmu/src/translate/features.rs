@@ -6,6 +6,7 @@ use crate::page_sizes::PageSizes;
 
 /// How a guest's real mode (HV=0, IR or DR = 0) makes real addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum GuestRealMode {
     /// There is no hypervisor state: real mode is EA bits 4:63.
     None,
@@ -17,6 +18,7 @@ pub enum GuestRealMode {
 
 /// What a CPU's MMU has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MmuFeatures {
     /// Page sizes.
     pub page_sizes: PageSizes,

@@ -2,23 +2,22 @@
 
 use super::real::Real;
 use super::table::{Rules, Search, search, set_rc};
-use super::{AccessState, Mmu, Probe, Translation, WIMG_MEMORY, Walk};
+use super::{AccessState, Mmu, Probe, Translation, WIMG_MEMORY, Walk, WalkMemory};
 use crate::addr::{Ea, PageSize, Ra, Vpn};
 use crate::erat::EratEntry;
 use crate::fault::Fault;
 use crate::hpt::Hpt;
 use crate::hpte::HpteR;
 use crate::invalidate::TlbInvalidate;
-use crate::memory::GuestMemory;
 use crate::protect::{Access, Denied, check};
 use crate::registers::Lpcr;
 use crate::slb::{SlbEntry, SlbSearch};
 use crate::tlb::TlbEntry;
 
 /// An access, what it may look at, and what it has done.
-pub(super) struct Slow<'a, P> {
+pub(super) struct Slow<'a, M, P> {
     pub mmu: &'a mut Mmu,
-    pub memory: &'a GuestMemory,
+    pub memory: &'a M,
     pub hpt: &'a Hpt,
     /// Cut to 32 bits if SF=0.
     pub ea: Ea,
@@ -46,7 +45,7 @@ impl Found {
     }
 }
 
-impl<P: Probe> Slow<'_, P> {
+impl<M: WalkMemory, P: Probe> Slow<'_, M, P> {
     /// The whole of it.
     pub fn translate(mut self) -> Result<Translation, Fault> {
         let relocated = match self.access {

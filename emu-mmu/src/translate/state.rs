@@ -5,6 +5,7 @@ use crate::replace::{Replacement, TlbGeometry};
 
 /// The MSR bits translation reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AccessState {
     /// Problem state: key Kp, else Ks.
     pub pr: bool,
@@ -61,6 +62,7 @@ impl AccessState {
 /// What one translation did. Made for every access with relocation on, and for a guest's through the
 /// VRMA; not for plain real mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Walk {
     /// The effective address, cut to 32 bits if SF=0.
     pub ea: Ea,
@@ -101,6 +103,7 @@ impl Walk {
 
 /// A byte store that the walker makes into an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RcStep {
     /// Byte 14, which holds R, of the entry at this address.
     R(Ra),
@@ -128,6 +131,7 @@ impl Probe for () {}
 
 /// Shapes of one CPU's lookaside structures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MmuGeometry {
     /// SLB entries of a thread.
     pub slb_entries: usize,

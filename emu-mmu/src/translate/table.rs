@@ -1,15 +1,15 @@
 //! The walk of the table: search of both groups, and the R and C bits. Refuses protection: the
 //! caller judges in between.
 
-use super::{Probe, RcStep, Walk};
+use super::walk_memory::group;
+use super::{Probe, RcStep, Walk, WalkMemory};
 use crate::addr::{self, Ea, PageSize, Ra};
 use crate::choices::{HptMultihit, MustBeZero};
 use crate::hpt::Hpt;
 use crate::hpte::{Hpte, HpteR, HpteV};
-use crate::memory::{GuestMemory, MemoryError};
+use crate::memory::MemoryError;
 use crate::page_sizes::PageSizes;
 use crate::protect::Access;
-use crate::pteg::Pteg;
 use crate::slb::SlbEntry;
 
 /// How a CPU searches.
@@ -51,8 +51,8 @@ pub(super) enum Search {
 
 /// Searches both groups for the entry of an address (Power ISA 2.07 Book III-S 5.7.7.3). What several
 /// matches do is left undefined there: the rules say.
-pub(super) fn search(
-    memory: &GuestMemory,
+pub(super) fn search<M: WalkMemory>(
+    memory: &M,
     hpt: &Hpt,
     ea: Ea,
     segment: &SlbEntry,
@@ -72,13 +72,13 @@ pub(super) fn search(
         (hpt.secondary(hash), want.with_secondary()),
     ];
     let mut first = Search::Miss;
-    for (group, want) in groups {
-        let pteg = Pteg::load(memory, hpt.group_ra(group))?.decoded(hpt.format());
+    for (index, want) in groups {
+        let pteg = group(memory, hpt.group_ra(index))?.decoded(hpt.format());
         walk.groups_read += 1;
         let hits = pteg.search_mask_of(want, compare, |e| rules.actual(e, base).is_some());
         if let Some(slot) = hits.first() {
             let hpte = pteg.0[usize::from(slot)];
-            let ra = hpt.hpte_ra(group.slot(slot));
+            let ra = hpt.hpte_ra(index.slot(slot));
             let hit = match rules.actual(hpte, base) {
                 Some(actual) => Search::Hit(ra, hpte, actual),
                 None => Search::Miss, // Not reached: the search asked the same.
@@ -100,8 +100,8 @@ pub(super) fn search(
 
 /// Sets R, and C for a store, by byte stores as hardware does (Power ISA 2.07 Book III-S 5.7.8): no
 /// check that the entry is still valid. Returns doubleword 1 with them.
-pub(super) fn set_rc<P: Probe>(
-    memory: &GuestMemory,
+pub(super) fn set_rc<M: WalkMemory, P: Probe>(
+    memory: &M,
     hpte_ra: Ra,
     r: HpteR,
     access: Access,

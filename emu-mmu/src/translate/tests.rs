@@ -4,6 +4,7 @@ use crate::fault::{CAUSE_NO_EXECUTE, CAUSE_NO_HPTE, CAUSE_PROTECTION, CAUSE_STOR
 use crate::hpt::Direct;
 use crate::hpte::{HpteR, HpteV};
 use crate::invalidate::TlbInvalidate;
+use crate::memory::GuestMemory;
 use crate::memory::MemoryError;
 use crate::slb::SlbEntry;
 

@@ -1,0 +1,44 @@
+//! Memory as the walker of the table needs it.
+
+use crate::addr::Ra;
+use crate::hpte::{Hpte, HpteR, HpteV};
+use crate::memory::{GuestMemory, MemoryError};
+use crate::pteg::Pteg;
+
+/// Memory that holds a hashed page table: [`GuestMemory`], or an embedder's own.
+pub trait WalkMemory {
+    /// Loads a group of 128 bytes as 16 big-endian doublewords, each atomic, the first of a pair not
+    /// after the second.
+    ///
+    /// # Errors
+    /// [`MemoryError`] if `ra` is outside memory or no multiple of 128.
+    fn load_group(&self, ra: Ra) -> Result<[u64; 16], MemoryError>;
+
+    /// Stores a byte, atomically: R or C.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfBounds`].
+    fn store_u8(&self, ra: Ra, value: u8) -> Result<(), MemoryError>;
+}
+
+impl WalkMemory for GuestMemory {
+    #[inline(always)]
+    fn load_group(&self, ra: Ra) -> Result<[u64; 16], MemoryError> {
+        GuestMemory::load_group(self, ra)
+    }
+
+    #[inline(always)]
+    fn store_u8(&self, ra: Ra, value: u8) -> Result<(), MemoryError> {
+        GuestMemory::store_u8(self, ra, value)
+    }
+}
+
+/// A copy of the group at `ra`, its words as they lie there.
+#[inline]
+pub(super) fn group<M: WalkMemory>(memory: &M, ra: Ra) -> Result<Pteg, MemoryError> {
+    let words = memory.load_group(ra)?;
+    Ok(Pteg(core::array::from_fn(|i| Hpte {
+        v: HpteV(words[2 * i]),
+        r: HpteR(words[2 * i + 1]),
+    })))
+}
