@@ -47,6 +47,18 @@ pub enum LarxUncached {
     Performed,
 }
 
+/// What a TLB entry of a mixed page (an actual page larger than its segment's base page) serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum MixedPages {
+    /// All of the actual page, also base pages that have no entry in the table.
+    #[default]
+    Whole,
+    /// No other base page: the TLB keeps no mixed pages, so that each base page needs an entry of its
+    /// own and gets its own R and C. QEMU 7.2, whose TLB holds 4 KB pieces, comes to the same.
+    BasePage,
+}
+
 /// The choices. The default is what hardware most plausibly does: it ignores what it need not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -64,6 +76,8 @@ pub struct Choices {
     /// The low 12 bits of the VSID field of a 1 TB SLB entry; compared means or-ed into what the
     /// search compares with AVPN.
     pub slb_1t_low_vsid: MustBeZero,
+    /// The reach of a mixed page in the TLB.
+    pub mixed_pages: MixedPages,
     /// `larx` and `stcx.` to W or I storage.
     pub larx_uncached: LarxUncached,
 }
@@ -77,6 +91,7 @@ impl Choices {
         rpn_low_bits: MustBeZero::Compared,
         slb_1t_low_esid: MustBeZero::Compared,
         slb_1t_low_vsid: MustBeZero::Compared,
+        mixed_pages: MixedPages::BasePage,
         larx_uncached: LarxUncached::Performed,
     };
 }

@@ -33,6 +33,12 @@ pub enum StreamError {
         /// First byte of the record.
         at: u64,
     },
+    /// A record covers no entry. No kernel writes such, and zeros would be such records without end.
+    #[error("the record at byte {at} covers no entry")]
+    Empty {
+        /// First byte of the record.
+        at: u64,
+    },
     /// A record reaches past the table.
     #[error(
         "the record at byte {at} reaches entry {end}: the table has {entries}; \
@@ -90,7 +96,7 @@ impl StreamSurvey {
     /// Reads a stream's headers.
     ///
     /// # Errors
-    /// [`StreamError::Cut`] and [`StreamError::Io`].
+    /// [`StreamError::Cut`], [`StreamError::Empty`] and [`StreamError::Io`].
     pub fn of(stream: &mut impl Read, order: HeaderOrder) -> Result<Self, StreamError> {
         let mut survey = Self {
             whole: true,
@@ -100,6 +106,7 @@ impl StreamSurvey {
         let mut header = [0; HEADER_BYTES as usize];
         while fill(stream, &mut header, at)? {
             let h = Header::decode(header, order);
+            h.covers_something(at)?;
             let (index, valid) = (u64::from(h.index), u64::from(h.n_valid));
             let body = valid * HPTE_BYTES;
             if io::copy(&mut stream.take(body), &mut io::sink())? != body {
@@ -125,6 +132,13 @@ struct Header {
 }
 
 impl Header {
+    fn covers_something(&self, at: u64) -> Result<(), StreamError> {
+        match (self.n_valid, self.n_invalid) {
+            (0, 0) => Err(StreamError::Empty { at }),
+            _ => Ok(()),
+        }
+    }
+
     fn decode(bytes: [u8; 8], order: HeaderOrder) -> Self {
         let [a, b, c, d, e, f, g, h] = bytes;
         match order {
@@ -184,6 +198,7 @@ impl Hpt {
         let mut header = [0; HEADER_BYTES as usize];
         while fill(stream, &mut header, at)? {
             let h = Header::decode(header, order);
+            h.covers_something(at)?;
             let (index, valid) = (u64::from(h.index), u64::from(h.n_valid));
             let end = index + valid + u64::from(h.n_invalid);
             if end > entries {

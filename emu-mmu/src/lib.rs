@@ -78,7 +78,9 @@ pub mod vectors;
 pub use access::{Accessed, Storage};
 pub use addr::{Ea, Esid, GroupIndex, HpteIndex, PageSize, Ra, SegmentSize, Vpn, Vsid};
 pub use check::{Duplicate, DuplicateChecker, SequenceChecker, SequenceOverlap};
-pub use choices::{Choices, Deviations, HptMultihit, LarxUncached, MustBeZero, SlbMultihit};
+pub use choices::{
+    Choices, Deviations, HptMultihit, LarxUncached, MixedPages, MustBeZero, SlbMultihit,
+};
 pub use erat::{Erat, EratEntry};
 pub use fault::Fault;
 pub use hcall::{Hcall, HcallError, Hypervisor};

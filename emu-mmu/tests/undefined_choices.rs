@@ -179,3 +179,33 @@ fn slbieg_leaves_what_software_wrote() {
         "the SLB entry and the ERAT's"
     );
 }
+
+/// A 64 KB page of a 4 KB segment, one of whose base pages is in the table.
+#[test]
+fn a_mixed_page_serves_its_other_base_pages_or_not() {
+    for (choices, reaches) in [(Choices::default(), true), (Choices::QEMU, false)] {
+        let mut w = world(choices);
+        let large = PageSize::P64K;
+        let hash = w.vpn.hash(SIZE, PAGE);
+        let v = HpteV::new(w.vpn, SIZE, PAGE).with_valid().with_large();
+        let r = HpteR::new(Ra::new(0x7_0000), PAGE, large).with_flags(0x192);
+        let index = w.hpt.primary(hash).slot(2).0;
+        w.hpt.put(&w.memory, index, Hpte { v, r }).expect("put");
+        let state = AccessState::kernel();
+        // The last bytes of the base page, and of the next one.
+        let ea = Ea::new(EA.get() | 0xffc);
+        let (memory, hpt) = (&w.memory, &w.hpt);
+        let crossing = w
+            .mmu
+            .access(memory, hpt, ea, Storage::Load(8), state, &mut ());
+        if reaches {
+            let next_page = Some(Ra::new(0x7_6000));
+            let ra = Ra::new(0x7_5ffc);
+            assert_eq!(crossing, Ok(Some(Accessed { ra, next_page })));
+        } else {
+            let next = ea + 4;
+            let dsisr = 0x4000_0000;
+            assert_eq!(crossing, Err(Fault::DataStorage { dar: next, dsisr }));
+        }
+    }
+}

@@ -101,3 +101,14 @@ proptest! {
         check_stream(&bytes);
     }
 }
+
+#[test]
+fn a_record_of_nothing_is_refused() {
+    let (memory, hpt) = table();
+    let zeros = [0; 64];
+    let survey = StreamSurvey::of(&mut &zeros[..], HeaderOrder::Little);
+    assert!(matches!(survey, Err(StreamError::Empty { at: 0 })));
+    let read = hpt.import_stream(&memory, &mut &zeros[..], HeaderOrder::Big);
+    let said = read.expect_err("refused").to_string();
+    assert_eq!(said, "the record at byte 0 covers no entry");
+}

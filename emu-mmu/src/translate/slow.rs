@@ -4,6 +4,7 @@ use super::real::Real;
 use super::table::{Rules, Search, search, set_rc};
 use super::{AccessState, Mmu, Probe, Translation, WIMG_MEMORY, Walk, WalkMemory};
 use crate::addr::{Ea, PageSize, Ra, Vpn};
+use crate::choices::MixedPages;
 use crate::erat::EratEntry;
 use crate::fault::Fault;
 use crate::hpt::Hpt;
@@ -208,15 +209,17 @@ impl<M: WalkMemory, P: Probe> Slow<'_, M, P> {
         let r = set_rc(self.memory, hpte_ra, hpte.r, self.access, walk, probe);
         let r = r.map_err(machine_check)?;
         let (segment, base) = (segment.segment, segment.page);
-        self.mmu.tlb.insert(TlbEntry {
-            vpn,
-            segment,
-            base,
-            actual,
-            r,
-            hpte_ra,
-            lpid: self.mmu.lpid(),
-        });
+        if actual == base || self.mmu.choices.mixed_pages == MixedPages::Whole {
+            self.mmu.tlb.insert(TlbEntry {
+                vpn,
+                segment,
+                base,
+                actual,
+                r,
+                hpte_ra,
+                lpid: self.mmu.lpid(),
+            });
+        }
         Ok(Found { r, actual })
     }
 
