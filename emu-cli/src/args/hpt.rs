@@ -43,7 +43,7 @@ pub enum Isa {
 /// A table in a file.
 #[derive(Debug, Args)]
 pub struct TableSource {
-    /// The table: a raw image, or a stream as read from KVM_PPC_GET_HTAB_FD
+    /// The table: a raw image, or a stream as read from KVM_PPC_GET_HTAB_FD; `-` for standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// log2 of the number of groups [default: as the file says]

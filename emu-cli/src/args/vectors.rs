@@ -17,7 +17,7 @@ pub enum Undefined {
 /// `emu vectors`.
 #[derive(Debug, Args)]
 pub struct VectorsArgs {
-    /// Vectors, one JSON object a line, plain or gzip
+    /// Vectors, one JSON object a line, plain or gzip; `-` for standard input
     #[arg(value_name = "FILE[.gz]")]
     pub file: PathBuf,
     /// Who decides what the architecture leaves undefined

@@ -41,8 +41,11 @@ pub fn vectors(args: &VectorsArgs) -> Result<u8> {
 }
 
 fn run(path: &Path, choices: Choices) -> Result<Tally> {
-    let name = path.display();
-    let mut lines = open(path).with_context(|| format!("cannot read `{name}`"))?;
+    let name = match path.to_str() {
+        Some("-") => "standard input".to_owned(),
+        _ => format!("`{}`", path.display()),
+    };
+    let mut lines = open(path).with_context(|| format!("cannot read {name}"))?;
     let mut runner = Runner::with_choices(choices)?;
     let mut tally = Tally::default();
     let mut bar = Bar::new("vectors".to_owned());
@@ -53,9 +56,9 @@ fn run(path: &Path, choices: Choices) -> Result<Tally> {
             .by_ref()
             .take(LINE_BYTES_MAX)
             .read_line(&mut line)
-            .with_context(|| format!("cannot read `{name}`, line {number}"))?;
+            .with_context(|| format!("cannot read {name}, line {number}"))?;
         if read as u64 == LINE_BYTES_MAX {
-            bail!("`{name}`, line {number}: longer than {LINE_BYTES_MAX} bytes, so no vector");
+            bail!("{name}, line {number}: longer than {LINE_BYTES_MAX} bytes, so no vector");
         }
         if read == 0 {
             break;
@@ -63,7 +66,7 @@ fn run(path: &Path, choices: Choices) -> Result<Tally> {
         if line.trim().is_empty() {
             continue;
         }
-        let vector = Vector::parse(&line).with_context(|| format!("`{name}`, line {number}"))?;
+        let vector = Vector::parse(&line).with_context(|| format!("{name}, line {number}"))?;
         tally.add(&vector, judged(&mut runner, &vector));
         if number.is_multiple_of(BAR_STEP) {
             bar.update(Progress {
@@ -73,7 +76,7 @@ fn run(path: &Path, choices: Choices) -> Result<Tally> {
         }
     }
     if tally.total() == 0 {
-        bail!("`{name}` holds no vectors: it needs one JSON object a line");
+        bail!("{name} holds no vectors: it needs one JSON object a line");
     }
     Ok(tally)
 }
@@ -90,7 +93,11 @@ fn judged(runner: &mut Runner, vector: &Vector) -> Judged {
 }
 
 fn open(path: &Path) -> std::io::Result<Box<dyn BufRead>> {
-    let mut file = BufReader::new(File::open(path)?);
+    let bytes: Box<dyn Read> = match path.to_str() {
+        Some("-") => Box::new(std::io::stdin().lock()),
+        _ => Box::new(File::open(path)?),
+    };
+    let mut file = BufReader::new(bytes);
     let gzip = file.fill_buf()?.starts_with(&[0x1f, 0x8b]);
     Ok(if gzip {
         Box::new(BufReader::new(MultiGzDecoder::new(file)))

@@ -1,6 +1,6 @@
 //! `emu hpt`.
 
-use super::{printed, refused};
+use super::{emu, printed, refused};
 use emu_mmu::{Ea, GuestMemory, Hpt, Hpte, HpteR, HpteV, PageSize, Ra, SegmentSize, Vpn, Vsid};
 use std::fs;
 use std::path::Path;
@@ -141,4 +141,56 @@ fn files_and_operands_that_do_not_fit_are_refused() {
         "hpt", "walk", &image, "--slb", SLB, "--ea", "0x0", "--cpu", "970",
     ];
     assert!(refused(&old).contains("segment size"));
+}
+
+#[test]
+fn a_file_that_is_no_table_is_told_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused_of = |bytes: &[u8], flags: &[&str]| {
+        let file = folder.path().join("file");
+        fs::write(&file, bytes).unwrap();
+        refused(&[&["hpt", "stat", file.to_str().unwrap()], flags].concat())
+    };
+    assert!(refused(&["hpt", "stat", folder.path().to_str().unwrap()]).contains("a directory"));
+    assert!(refused_of(&[], &[]).contains("it is empty"));
+    // One valid entry at 0, and free ones to the end of a table of 2^11 groups.
+    let mut stream = vec![0, 0, 0, 0, 1, 0, 0xff, 0x3f];
+    stream.extend([0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0x90]);
+    let said = refused_of(&stream[..20], &[]);
+    assert!(said.contains("little-endian headers: the stream ends inside the record at byte 0"));
+    let said = refused_of(&stream, &["--header-order", "big"]);
+    assert!(
+        said.contains("big-endian headers") && !said.contains("little-endian"),
+        "{said}"
+    );
+    stream[6] = 0;
+    assert!(
+        refused_of(&stream, &[]).contains("it covers 16129 entries"),
+        "short of a table"
+    );
+    stream[0] = 1;
+    assert!(refused_of(&stream, &[]).contains("leave gaps"));
+    stream[7] = 0x7f;
+    let said = refused_of(&stream, &["--htab-bits", "11"]);
+    assert!(said.contains("2^11 groups have 16384"), "{said}");
+    assert!(refused_of(&[0; 100], &[]).contains("covers no entry"));
+}
+
+#[test]
+fn a_table_from_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = image(folder.path(), false);
+    let from_file = printed(&["hpt", "stat", &image]);
+    let bytes = fs::read(&image).unwrap();
+    let output = emu(&["hpt", "stat", "-"])
+        .write_stdin(bytes)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), from_file.1);
+    let output = emu(&["hpt", "stat", "-"])
+        .write_stdin([1; 9])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("standard input: it is neither"), "{said}");
 }

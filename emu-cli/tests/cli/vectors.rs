@@ -86,3 +86,17 @@ fn files_without_vectors_are_refused() {
         .assert()
         .code(2);
 }
+
+#[test]
+fn vectors_from_standard_input() {
+    let text = lines(3).join("\n");
+    let output = emu(&["vectors", "-"]).write_stdin(text).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said, "3 passed, 0 failed, 0 deviations\n");
+    let output = emu(&["vectors", "-"]).write_stdin("{").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("standard input, line 1: not a vector"),
+        "{said}"
+    );
+}

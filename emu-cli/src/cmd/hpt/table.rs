@@ -2,7 +2,7 @@
 
 use crate::args::{Isa, Order, TableSource};
 use anyhow::{Context, Result, bail};
-use emu_mmu::{GuestMemory, HeaderOrder, Hpt, HpteFormat, Ra, StreamSurvey};
+use emu_mmu::{GuestMemory, HeaderOrder, Hpt, HpteFormat, Ra, StreamError, StreamSurvey};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -22,68 +22,145 @@ const BYTES_MIN: u64 = 1 << 18;
 /// The largest one taken: 2^28 groups.
 const BYTES_MAX: u64 = 1 << 35;
 
+/// Standard input and other files that cannot be read twice are kept in memory up to this.
+const KEPT_BYTES_MAX: u64 = 1 << 30;
+
+/// What the table is read from, as often as it takes.
+enum Input<'a> {
+    File(&'a Path, u64),
+    Kept(Vec<u8>),
+}
+
+impl Input<'_> {
+    fn open(path: &Path) -> Result<Input<'_>> {
+        if path == Path::new("-") {
+            return Self::kept(&mut std::io::stdin().lock());
+        }
+        let metadata = std::fs::metadata(path)?;
+        if metadata.is_dir() {
+            bail!("it is a directory");
+        }
+        if metadata.is_file() {
+            return Ok(Input::File(path, metadata.len()));
+        }
+        Self::kept(&mut File::open(path)?)
+    }
+
+    fn kept(from: &mut impl Read) -> Result<Input<'static>> {
+        let mut bytes = Vec::new();
+        from.take(KEPT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > KEPT_BYTES_MAX {
+            bail!(
+                "more than {KEPT_BYTES_MAX} bytes that can be read only once: store them in a file"
+            );
+        }
+        Ok(Input::Kept(bytes))
+    }
+
+    fn length(&self) -> u64 {
+        match self {
+            Input::File(_, length) => *length,
+            Input::Kept(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// From the first byte on.
+    fn reader(&self) -> Result<Box<dyn Read + '_>> {
+        Ok(match self {
+            Input::File(path, _) => Box::new(BufReader::new(File::open(path)?)),
+            Input::Kept(bytes) => Box::new(&bytes[..]),
+        })
+    }
+}
+
 impl Table {
-    /// Reads a file.
+    /// Reads a file, or standard input for `-`.
     ///
     /// # Errors
     /// A file that is neither, or does not go with the flags.
     pub fn open(source: &TableSource) -> Result<Table> {
-        let name = source.file.display();
-        let length = std::fs::metadata(&source.file)
-            .with_context(|| format!("cannot read `{name}`"))?
-            .len();
-        let table = match stream_order(source)? {
-            Some((order, survey)) => from_stream(source, order, &survey),
-            None if length.is_power_of_two() && (BYTES_MIN..=BYTES_MAX).contains(&length) => {
-                from_image(source, length)
-            }
-            None => bail!(
-                "it is neither a stream of a whole table nor an image of 2^18 to 2^35 bytes; \
-                 for a stream of changes say --htab-bits"
-            ),
+        let name = match source.file.to_str() {
+            Some("-") => "standard input".to_owned(),
+            _ => format!("`{}`", source.file.display()),
         };
-        table.with_context(|| format!("`{name}`"))
+        let input = Input::open(&source.file).with_context(|| format!("cannot read {name}"))?;
+        read(source, &input).with_context(|| name)
     }
 }
 
-fn reader(path: &Path) -> Result<BufReader<File>> {
-    let file = File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    Ok(BufReader::new(file))
-}
-
-/// The byte order under which the file is a stream, if there is one.
-fn stream_order(source: &TableSource) -> Result<Option<(HeaderOrder, StreamSurvey)>> {
+fn read(source: &TableSource, input: &Input<'_>) -> Result<Table> {
+    let length = input.length();
+    if length == 0 {
+        bail!("it is empty");
+    }
     let orders = match source.header_order {
         Some(Order::Little) => &[HeaderOrder::Little][..],
         Some(Order::Big) => &[HeaderOrder::Big],
         None => &[HeaderOrder::Little, HeaderOrder::Big],
     };
+    let mut why_not = String::new();
     for &order in orders {
-        let Ok(survey) = StreamSurvey::of(&mut reader(&source.file)?, order) else {
-            continue;
+        let why = match StreamSurvey::of(&mut input.reader()?, order) {
+            Ok(survey) => match unfit(source, &survey) {
+                None => return from_stream(source, input, order, &survey),
+                Some(why) => why,
+            },
+            Err(StreamError::Io(error)) => return Err(error.into()),
+            Err(error) => error.to_string(),
         };
-        let fits = match source.htab_bits {
-            Some(bits) => survey.records > 0 && survey.end > 0 && survey.end <= 8 << bits,
-            None => survey.whole && survey.end >= BYTES_MIN / 16 && survey.end.is_power_of_two(),
-        };
-        if fits {
-            return Ok(Some((order, survey)));
-        }
+        why_not += &format!("; as a stream with {}-endian headers: {why}", word(order));
     }
-    Ok(None)
+    if length.is_power_of_two() && (BYTES_MIN..=BYTES_MAX).contains(&length) {
+        return from_image(source, input);
+    }
+    bail!(
+        "it is neither a stream nor an image of a table: an image has 2^18 to 2^35 bytes, a power of \
+         two, and this has {length}{why_not}"
+    )
 }
 
-fn from_stream(source: &TableSource, order: HeaderOrder, survey: &StreamSurvey) -> Result<Table> {
+/// Why this is no stream of the table that the flags tell of; `None` if it is one.
+fn unfit(source: &TableSource, survey: &StreamSurvey) -> Option<String> {
+    let end = survey.end;
+    match source.htab_bits {
+        Some(bits) if end > 8 << bits => {
+            let entries = 8_u64 << bits;
+            Some(format!(
+                "it reaches entry {end}, and 2^{bits} groups have {entries}"
+            ))
+        }
+        Some(_) => None,
+        None if !survey.whole => Some(
+            "its records leave gaps or go back; for a stream of changes say --htab-bits".to_owned(),
+        ),
+        None if end < BYTES_MIN / 16 || !end.is_power_of_two() || end > BYTES_MAX / 16 => {
+            let is = "which is the size of no table; for a part of one say --htab-bits";
+            Some(format!("it covers {end} entries, {is}"))
+        }
+        None => None,
+    }
+}
+
+const fn word(order: HeaderOrder) -> &'static str {
+    match order {
+        HeaderOrder::Little => "little",
+        HeaderOrder::Big => "big",
+    }
+}
+
+fn from_stream(
+    source: &TableSource,
+    input: &Input<'_>,
+    order: HeaderOrder,
+    survey: &StreamSurvey,
+) -> Result<Table> {
     let groups_log2 = match source.htab_bits {
         Some(bits) => bits,
         None => (survey.end.ilog2() - 3) as u8,
     };
     let (memory, hpt) = empty(groups_log2)?;
-    hpt.import_stream(&memory, &mut reader(&source.file)?, order)?;
-    let order = match order {
-        HeaderOrder::Little => "little",
-        HeaderOrder::Big => "big",
-    };
+    hpt.import_stream(&memory, &mut input.reader()?, order)?;
+    let order = word(order);
     Ok(Table {
         memory,
         hpt,
@@ -94,8 +171,8 @@ fn from_stream(source: &TableSource, order: HeaderOrder, survey: &StreamSurvey) 
     })
 }
 
-fn from_image(source: &TableSource, length: u64) -> Result<Table> {
-    let groups_log2 = (length.ilog2() - 7) as u8;
+fn from_image(source: &TableSource, input: &Input<'_>) -> Result<Table> {
+    let groups_log2 = (input.length().ilog2() - 7) as u8;
     if let Some(bits) = source.htab_bits
         && bits != groups_log2
     {
@@ -106,7 +183,7 @@ fn from_image(source: &TableSource, length: u64) -> Result<Table> {
         Isa::Isa3 => HpteFormat::Isa3,
     };
     let (memory, hpt) = empty(groups_log2)?;
-    let mut file = reader(&source.file)?;
+    let mut file = input.reader()?;
     for index in 0..hpt.groups() * 8 {
         let mut bytes = [0; 16];
         file.read_exact(&mut bytes)?;
