@@ -6,6 +6,7 @@ mod crimes;
 mod hash_faults;
 mod nesting;
 mod pages_64k;
+mod pairs;
 mod per_cpu;
 mod vmalloc_areas;
 

@@ -7,10 +7,18 @@
 //! violation
 //! - to store a present value into its PTE that does not record the slot the entry was queued with
 //!   (Linux 2.6.38 arch/powerpc/include/asm/pgtable.h: `__set_pte_at` drops the record),
-//! - to make an entry of the hash table valid for its page.
+//! - to make an entry of the hash table valid for its page, if the PTE lost its slot in this way or
+//!   the old entry is still valid.
 //!
 //! By the letter mprotect does the first at each page it changes, within one section and under the
 //! page-table lock: that is reported. The second tells whether anybody used the gap.
+//!
+//! What is no violation. A PTE that stays present with its slot (fork's write protection, set_memory
+//! of 6.1, which replaces a PTE in one atomic step and keeps the record) can be hashed by any CPU
+//! at any time, since hash faults take no lock. They find the slot, and where the old entry is no
+//! longer in it (evicted, or taken out by the flush whose tlbie is still to come) they insert
+//! another one and record that: there is one entry, made from the new PTE, and the tlbie to come
+//! spares it. From then on the PTE is held to any slot, no longer to the first.
 //!
 //! With 64K pages the slots are recorded beside the PTE: there it is enough that the new value says
 //! that the page is hashed.
@@ -49,6 +57,10 @@ struct Waiting {
     pte: u64,
     since: Moment,
     times: u64,
+    /// The PTE was present without the slot since.
+    forgotten: bool,
+    /// A hash fault that found the slot empty put the page elsewhere.
+    moved: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +133,8 @@ impl BatchEscape {
             return;
         };
         let page = (vpn, segment);
-        let times = self.waiting.get(&key(page)).map_or(0, |known| known.times) + 1;
+        let known = self.waiting.get(&key(page));
+        let (times, forgotten) = known.map_or((1, false), |w| (w.times + 1, w.forgotten));
         if times == 1 {
             self.order.push_back(key(page));
             if self.order.len() > WAITING_MAX {
@@ -134,6 +147,8 @@ impl BatchEscape {
             pte,
             since: at,
             times,
+            forgotten,
+            moved: false,
         };
         self.by_pte.insert(pte & LINEAR_MASK, key(page));
         if let Some(before) = self.waiting.insert(key(page), waiting)
@@ -175,30 +190,35 @@ impl BatchEscape {
     /// A doubleword of a page table changed from `old` to `new`. A store that finds the slot gone
     /// already and leaves it so is no new violation.
     #[inline]
-    pub fn pte_store(&self, ra: Ra, old: u64, new: u64, bits: &PteBits) -> Option<Escape> {
+    pub fn pte_store(&mut self, ra: Ra, old: u64, new: u64, bits: &PteBits) -> Option<Escape> {
         if new & bits.present == 0 || self.waiting.is_empty() {
             return None;
         }
-        let waiting = *self.waiting.get(self.by_pte.get(&ra.get())?)?;
+        let known = self.waiting.get_mut(self.by_pte.get(&ra.get())?)?;
+        let waiting = *known;
         let escapes = |value: u64| {
             let secondary = value & bits.second != 0;
             let recorded = value & bits.hashpte != 0
                 && (bits.slots != SlotRecord::Pte
+                    || waiting.moved
                     || (value >> bits.gix_shift) & 7 == waiting.slot & 7
                         && secondary == page::is_secondary(waiting.page, waiting.slot));
             value & bits.present != 0 && !recorded
         };
+        known.forgotten |= escapes(new);
         (escapes(new) && !escapes(old)).then_some(Escape {
             waiting,
             how: How::Present { value: new },
         })
     }
 
-    /// An entry of the table at `ra` was made valid for `page`.
+    /// An entry of the table at `ra` was made valid for `page`, a second one if `duplicate`.
     #[inline]
-    pub fn born(&self, ra: Ra, page: Page) -> Option<Escape> {
-        let waiting = *self.waiting.get(&key(page))?;
-        Some(Escape {
+    pub fn born(&mut self, ra: Ra, page: Page, duplicate: bool) -> Option<Escape> {
+        let known = self.waiting.get_mut(&key(page))?;
+        let waiting = *known;
+        known.moved = true;
+        (waiting.forgotten || duplicate).then_some(Escape {
             waiting,
             how: How::Hashed { ra },
         })
@@ -250,23 +270,23 @@ mod tests {
 
     #[test]
     fn a_present_value_without_the_slot_escapes() {
-        let rule = waiting();
+        let mut rule = waiting();
+        let other_slot = BITS.present | BITS.hashpte | BITS.hidx_bits(2);
+        assert!(rule.pte_store(PTE_RA, 0, other_slot, &BITS).is_some());
+        let other_group = BITS.present | BITS.hashpte | BITS.hidx_bits(11);
+        assert!(rule.pte_store(PTE_RA, 0, other_group, &BITS).is_some());
         let told = rule.pte_store(PTE_RA, 0, 0x301, &BITS).unwrap().to_string();
         assert!(
             told.ends_with("its PTE 0xc000000000200008 becomes 0x301, present without that slot"),
             "{told}"
         );
-        let other_slot = BITS.present | BITS.hashpte | BITS.hidx_bits(2);
-        assert!(rule.pte_store(PTE_RA, 0, other_slot, &BITS).is_some());
-        let other_group = BITS.present | BITS.hashpte | BITS.hidx_bits(11);
-        assert!(rule.pte_store(PTE_RA, 0, other_group, &BITS).is_some());
         let again = rule.pte_store(PTE_RA, 0x301, 0x381, &BITS);
         assert_eq!(again, None, "told when it was set");
     }
 
     #[test]
     fn a_present_value_with_the_slot_another_pte_and_none_do_not() {
-        let rule = waiting();
+        let mut rule = waiting();
         let same = BITS.present | BITS.hashpte | BITS.hidx_bits(3);
         assert_eq!(rule.pte_store(PTE_RA, 0, same, &BITS), None);
         assert_eq!(rule.pte_store(PTE_RA, 0, 0, &BITS), None);
@@ -274,10 +294,31 @@ mod tests {
     }
 
     #[test]
-    fn hashing_the_page_while_it_waits_escapes_and_the_next_page_does_not() {
-        let rule = waiting();
-        assert!(rule.born(HPTE, PAGE).is_some());
-        assert_eq!(rule.born(HPTE, (PAGE.0.wrapping_add(1), PAGE.1)), None);
+    fn hashing_the_page_while_its_pte_has_forgotten_the_slot_escapes_and_the_next_page_does_not() {
+        let mut rule = waiting();
+        let next = (PAGE.0.wrapping_add(1), PAGE.1);
+        assert!(rule.pte_store(PTE_RA, 0, 0x301, &BITS).is_some());
+        assert_eq!(rule.born(HPTE, next, true), None);
+        assert!(rule.born(HPTE, PAGE, false).is_some());
+    }
+
+    #[test]
+    fn a_page_hashed_again_between_the_removal_of_its_entry_and_the_tlbie_does_not_escape() {
+        // fork's write protection: the PTE keeps its slot, and a hash fault finds it empty.
+        let mut rule = waiting();
+        assert_eq!(rule.born(HPTE, PAGE, false), None);
+        let (first, elsewhere) = (BITS.hidx_bits(3), BITS.hidx_bits(10));
+        let with = |slot| BITS.present | BITS.hashpte | slot;
+        let stored = rule.pte_store(PTE_RA, with(first) | BITS.busy, with(elsewhere), &BITS);
+        assert_eq!(stored, None, "the slot of the entry there is");
+        let bare = rule.pte_store(PTE_RA, with(elsewhere), BITS.present, &BITS);
+        assert!(bare.is_some(), "no slot at all");
+    }
+
+    #[test]
+    fn a_second_entry_beside_the_old_one_escapes_whatever_the_pte_says() {
+        let mut rule = waiting();
+        assert!(rule.born(HPTE, PAGE, true).is_some());
     }
 
     #[test]
@@ -285,9 +326,9 @@ mod tests {
         let mut rule = waiting();
         queue(&mut rule);
         flush(&mut rule);
-        assert!(rule.born(HPTE, PAGE).is_some(), "queued twice");
+        assert!(rule.born(HPTE, PAGE, true).is_some(), "queued twice");
         flush(&mut rule);
-        assert_eq!(rule.born(HPTE, PAGE), None);
+        assert_eq!(rule.born(HPTE, PAGE, true), None);
         assert_eq!(rule.pte_store(PTE_RA, 0, 0x301, &BITS), None);
         assert!(rule.waiting.is_empty() && rule.by_pte.is_empty());
     }

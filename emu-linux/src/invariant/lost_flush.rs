@@ -6,7 +6,10 @@
 //! for nothing, because it may have flushed another batch than the one it counted (Linux 2.6.38
 //! arch/powerpc/mm/hash_native_64.c, `native_flush_hash_range` looks its batch up again). Whose CPU
 //! or task issues it does not matter, nor whether it is local: whether a local one was enough is a
-//! matter of stale translations, not of lost ones. A hypervisor's answer that the slot does not hold the
+//! matter of stale translations, not of lost ones. The tlbie of a permission change (updatepp) counts too:
+//! a hash fault gets there only while the PTE still records the slot (once the PTE is set again the slot is
+//! gone from it, and the entry was due before), so the entry that it changed, or found evicted, is the one
+//! that waits, and no TLB has its old form. A hypervisor's answer that the slot does not hold the
 //! page counts as well: its removals invalidate the TLBs, so nothing is left. An entry must have been flushed
 //! - before the section ends in which its task queued it: the section runs from the task's
 //!   outermost entry of lazy MMU mode to its outermost leave, or to its exit. An entry that a task

@@ -245,8 +245,13 @@ impl Monitor {
                     self.log.broken(batch_escape::NAME, at, &escape);
                 }
             }
-            Event::Translated { ea, page, ra, .. } => {
-                if let Some(stale) = self.served.access(ea, page, ra) {
+            Event::Translated {
+                ea,
+                page,
+                ra,
+                store,
+            } => {
+                if let Some(stale) = self.served.access(ea, page, ra, store) {
                     self.log.broken(stale_translation::NAME, at, &stale);
                 }
             }
@@ -261,13 +266,14 @@ impl Monitor {
         if history::is_news(ra, old, new) {
             self.log.history.push(at, Happened::Hardware(event));
         }
-        if let Some(duplicate) = self.duplicate_hpte.table_store(ra, old, new) {
+        let duplicate = self.duplicate_hpte.table_store(ra, old, new);
+        if let Some(duplicate) = duplicate {
             self.log.broken(duplicate_hpte::NAME, at, &duplicate);
         }
         self.stuck_lock.table_store(at, ra, old, new, step);
         self.served.table_store(ra, new);
         if let Some(page) = page::born(self.hpt_base, ra, old, new) {
-            if let Some(escape) = self.batch_escape.born(ra, page) {
+            if let Some(escape) = self.batch_escape.born(ra, page, duplicate.is_some()) {
                 self.log.broken(batch_escape::NAME, at, &escape);
             }
             self.served.born(ra, page);

@@ -4,9 +4,17 @@
 //! and is complete with the first ptesync of the CPU that issued the page's invalidation for it.
 //! From then on the page has no translation until an entry of the hash table is made valid for it,
 //! so any access through it is served by the old one. An entry made valid before the flush is
-//! complete is a new translation, and from then on only accesses to the old frame are stale; if it
-//! maps the same frame they cannot be told apart and nothing is judged. And no access may reach a
-//! frame between its freeing and its next allocation.
+//! complete is a new translation, and from then on accesses to the old frame are stale. If the new
+//! one maps the same frame, old and new are told apart by what they permit: a store that the newest
+//! entry denies was served by the old one, whose protection was wider. What the old one denied and
+//! the new one permits does no harm, as the access faults and tries again. And no access may reach
+//! a frame between its freeing and its next allocation.
+//!
+//! What an entry permits are PP and the key of the address: 1 for user addresses and 0 for the
+//! kernel's, as Linux sets its segments up. Loads and instruction fetches are not judged by
+//! protection: Linux takes no page's read permission away in place, and the model fetches nothing.
+//! An entry that is changed in place (updatepp) permits more from its store on; where it permits
+//! less, a flush of the page began before, since the PTE had to be changed first.
 //!
 //! Judges each access outside the linear map, whose entries are bolted, so that the allocator's own
 //! links in free frames do not count. The last 65536 pages flushed are remembered.
@@ -23,6 +31,11 @@ use std::fmt;
 const FLUSHED_MAX: usize = 1 << 16;
 /// The real page of an HPTE's second doubleword (Power ISA 2.07 Book III-S 5.7.7.1), 4K.
 const HPTE_R_RPN: u64 = 0x0fff_ffff_ffff_f000;
+/// PP of the second doubleword: its highest bit lies apart.
+const HPTE_R_PP0: u64 = 1 << 63;
+const HPTE_R_PP: u64 = 3;
+/// V of the first doubleword.
+const HPTE_V_VALID: u64 = 1;
 const PAGE_BYTES: u64 = PageSize::P4K.bytes();
 
 /// An access that a dead translation served.
@@ -32,6 +45,8 @@ pub(super) enum Stale {
     Freed { ea: Ea, ra: Ra },
     /// By a translation whose flush is complete.
     Flushed { ea: Ea, ra: Ra, page: Page },
+    /// A store that the page's newest entry denies, likewise.
+    Wider { ea: Ea, page: Page },
 }
 
 impl fmt::Display for Stale {
@@ -48,6 +63,12 @@ impl fmt::Display for Stale {
                 "an access at {ea} (vpn {}) is served by a translation to {ra} whose flush is complete",
                 page.0
             ),
+            Stale::Wider { ea, page } => write!(
+                f,
+                "a store at {ea} (vpn {}), which its entry denies, is served by a translation whose flush \
+                 is complete",
+                page.0
+            ),
         }
     }
 }
@@ -59,8 +80,33 @@ struct Old {
     frame: u64,
     /// The flush is complete.
     dead: bool,
-    /// Another translation came since it began.
-    replaced: bool,
+    /// The translation that came since the flush began.
+    newest: Option<Newest>,
+}
+
+/// The newest translation of a page.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    /// Real address of its entry.
+    hpte: u64,
+    /// It maps another frame than the old one.
+    elsewhere: bool,
+    /// Keys (bit 0 for key 0, bit 1 for key 1) with which it denies stores.
+    denies: u8,
+}
+
+/// The keys with which PP of a second doubleword denies stores (Power ISA 2.07 Book III-S 5.7.10.1).
+fn denies_stores(r: u64) -> u8 {
+    match (r & HPTE_R_PP0 != 0, r & HPTE_R_PP) {
+        (true, _) | (false, 3) => 0b11,
+        (false, 2) => 0,
+        (false, _) => 0b10,
+    }
+}
+
+/// The bit of the key with which Linux accesses an address.
+const fn key_bit(ea: Ea) -> u8 {
+    if ea.get() >> 60 == 0 { 0b10 } else { 0b01 }
 }
 
 /// The state of the rule.
@@ -74,6 +120,8 @@ pub(super) struct Served {
     order: VecDeque<u64>,
     /// Pages that a CPU invalidated since its last ptesync.
     issued: Vec<(CpuId, u64)>,
+    /// Real address of an entry that is the newest of a page in `old` -> that page's key.
+    by_hpte: KeyMap<u64>,
     /// The last second doubleword stored into the table by each slot in use lately.
     last_r: [(u64, u64); 4],
     next_r: usize,
@@ -125,15 +173,28 @@ impl Served {
             size,
             frame,
             dead: false,
-            replaced: false,
+            newest: None,
         };
-        if self.old.insert(key(page), old).is_none() {
-            self.order.push_back(key(page));
+        match self.old.insert(key(page), old) {
+            Some(before) => self.forget_entry(&before),
+            None => self.order.push_back(key(page)),
         }
         if self.order.len() > FLUSHED_MAX
             && let Some(oldest) = self.order.pop_front()
         {
-            self.old.remove(&oldest);
+            self.forget(oldest);
+        }
+    }
+
+    fn forget(&mut self, key: u64) {
+        if let Some(old) = self.old.remove(&key) {
+            self.forget_entry(&old);
+        }
+    }
+
+    fn forget_entry(&mut self, old: &Old) {
+        if let Some(newest) = old.newest {
+            self.by_hpte.remove(&newest.hpte);
         }
     }
 
@@ -163,36 +224,52 @@ impl Served {
     /// A doubleword of the table became `new`.
     #[inline]
     pub fn table_store(&mut self, ra: Ra, new: u64) {
-        if ra.get() & 8 != 0 {
-            self.last_r[self.next_r] = (ra.get() - 8, new);
-            self.next_r = (self.next_r + 1) % self.last_r.len();
+        if ra.get() & 8 == 0 {
+            if new & HPTE_V_VALID == 0 && !self.by_hpte.is_empty() {
+                self.by_hpte.remove(&ra.get());
+            }
+            return;
+        }
+        let hpte = ra.get() - 8;
+        self.last_r[self.next_r] = (hpte, new);
+        self.next_r = (self.next_r + 1) % self.last_r.len();
+        if let Some(key) = self.by_hpte.get(&hpte)
+            && let Some(old) = self.old.get_mut(key)
+            && let Some(newest) = &mut old.newest
+        {
+            newest.denies &= denies_stores(new);
         }
     }
 
     /// The entry at `ra` was made valid for `page`.
     #[inline]
     pub fn born(&mut self, ra: Ra, page: Page) {
-        let frame_extra = self.frame_extra;
-        let frame_of = |ra: u64| (ra / PAGE_BYTES) >> frame_extra;
-        let Some(old) = self.old.get_mut(&key(page)) else {
+        let Some(before) = self.old.get(&key(page)).copied() else {
             return;
         };
+        self.forget_entry(&before);
         let newest = (1..=self.last_r.len()).map(|back| {
             let at = (self.next_r + self.last_r.len() - back) % self.last_r.len();
             self.last_r[at]
         });
         let r = newest.filter(|&(at, _)| at == ra.get()).map(|(_, r)| r);
-        match r.map(|r| r & HPTE_R_RPN).next() {
-            Some(frame) if frame_of(frame) != frame_of(old.frame) => old.replaced = true,
-            // The same frame, or one that nobody saw: nothing tells old from new.
-            _ => {
-                self.old.remove(&key(page));
-            }
-        }
+        // Of one that nobody saw nothing tells old from new.
+        let Some(r) = r.take(1).next() else {
+            self.old.remove(&key(page));
+            return;
+        };
+        let newest = Newest {
+            hpte: ra.get(),
+            elsewhere: self.frame(r & HPTE_R_RPN) != self.frame(before.frame),
+            denies: denies_stores(r),
+        };
+        let newest = Some(newest);
+        self.old.insert(key(page), Old { newest, ..before });
+        self.by_hpte.insert(ra.get(), key(page));
     }
 
     /// An access at `ea` was served by a translation of `page` to `ra`.
-    pub fn access(&mut self, ea: Ea, page: Option<Page>, ra: Ra) -> Option<Stale> {
+    pub fn access(&self, ea: Ea, page: Option<Page>, ra: Ra, store: bool) -> Option<Stale> {
         if self.free.contains_key(&self.frame(ra.get())) {
             return Some(Stale::Freed { ea, ra });
         }
@@ -201,8 +278,18 @@ impl Served {
         let large = self.old.get(&key(whole));
         let large = large.filter(|old| old.size != PageSize::P4K);
         let old = large.or_else(|| self.old.get(&key(page)))?;
+        if !old.dead {
+            return None;
+        }
         let same_frame = self.frame(ra.get()) == self.frame(old.frame);
-        (old.dead && (same_frame || !old.replaced)).then_some(Stale::Flushed { ea, ra, page })
+        match old.newest {
+            None => Some(Stale::Flushed { ea, ra, page }),
+            Some(newest) if newest.elsewhere && same_frame => Some(Stale::Flushed { ea, ra, page }),
+            Some(newest) if store && newest.denies & key_bit(ea) != 0 => {
+                Some(Stale::Wider { ea, page })
+            }
+            Some(_) => None,
+        }
     }
 }
 
@@ -243,14 +330,18 @@ mod tests {
     fn the_old_translation_is_dead_after_the_ptesync_of_the_cpu_that_flushed() {
         let mut rule = begun();
         tlbie(&mut rule);
-        assert_eq!(rule.access(EA, Some(PAGE), OLD), None, "under way");
+        assert_eq!(rule.access(EA, Some(PAGE), OLD, false), None, "under way");
         rule.ptesync(CpuId(0));
-        assert_eq!(rule.access(EA, Some(PAGE), OLD), None, "another CPU's");
+        assert_eq!(
+            rule.access(EA, Some(PAGE), OLD, false),
+            None,
+            "another CPU's"
+        );
         rule.ptesync(CpuId(1));
-        let stale = rule.access(EA, Some(PAGE), OLD).unwrap().to_string();
+        let stale = rule.access(EA, Some(PAGE), OLD, false).unwrap().to_string();
         assert!(stale.ends_with("whose flush is complete"), "{stale}");
         let next = (PAGE.0.wrapping_add(1), PAGE.1);
-        assert_eq!(rule.access(EA + 4096, Some(next), NEW), None);
+        assert_eq!(rule.access(EA + 4096, Some(next), NEW, false), None);
     }
 
     #[test]
@@ -264,19 +355,71 @@ mod tests {
             rule.table_store(HPTE + 8, 0x6194);
             rule.born(HPTE, PAGE);
             rule.ptesync(CpuId(1));
-            assert_eq!(rule.access(EA, Some(PAGE), NEW), None);
-            assert!(rule.access(EA, Some(PAGE), OLD).is_some());
+            assert_eq!(rule.access(EA, Some(PAGE), NEW, false), None);
+            assert!(rule.access(EA, Some(PAGE), OLD, false).is_some());
         }
     }
 
-    #[test]
-    fn the_same_frame_again_is_not_judged() {
+    /// A page whose flush is complete, and which is hashed again with the same frame.
+    fn hashed_again(r: u64) -> Served {
         let mut rule = begun();
         tlbie(&mut rule);
         rule.ptesync(CpuId(1));
-        rule.table_store(HPTE + 8, 0x5194);
+        rule.table_store(HPTE + 8, r);
         rule.born(HPTE, PAGE);
-        assert_eq!(rule.access(EA, Some(PAGE), OLD), None);
+        rule
+    }
+
+    #[test]
+    fn a_store_that_the_new_entry_denies_was_served_by_the_old_one() {
+        // Read-only to the kernel (PP 0b110 of 6.1), and read-write.
+        let (narrow, wide) = (0x5190 | 2 | HPTE_R_PP0, 0x5194);
+        let rule = hashed_again(narrow);
+        let stale = rule.access(EA, Some(PAGE), OLD, true).unwrap().to_string();
+        assert!(stale.ends_with("whose flush is complete"), "{stale}");
+        assert_eq!(rule.access(EA, Some(PAGE), OLD, false), None, "a load");
+        let rule = hashed_again(wide);
+        assert_eq!(rule.access(EA, Some(PAGE), OLD, true), None);
+    }
+
+    #[test]
+    fn a_store_before_the_flush_of_a_narrowed_protection_is_complete_is_not_judged() {
+        let mut rule = begun();
+        tlbie(&mut rule);
+        rule.table_store(HPTE + 8, 0x5193);
+        rule.born(HPTE, PAGE);
+        assert_eq!(rule.access(EA, Some(PAGE), OLD, true), None);
+        rule.ptesync(CpuId(1));
+        assert!(rule.access(EA, Some(PAGE), OLD, true).is_some());
+    }
+
+    #[test]
+    fn a_protection_widened_in_place_permits_from_its_store_on() {
+        let mut rule = hashed_again(0x5193);
+        assert!(rule.access(EA, Some(PAGE), OLD, true).is_some());
+        rule.table_store(HPTE + 8, 0x5192);
+        assert_eq!(rule.access(EA, Some(PAGE), OLD, true), None);
+        // The slot is another page's now: what is stored there says nothing of this one.
+        rule.table_store(HPTE, 0);
+        rule.table_store(HPTE + 8, 0x7193);
+        assert_eq!(rule.access(EA, Some(PAGE), OLD, true), None);
+        assert!(rule.by_hpte.is_empty());
+    }
+
+    #[test]
+    fn pp_denies_by_the_key_of_the_address() {
+        let user = Ea::new(0x1000_0008);
+        for (r, to_user, to_kernel) in [
+            (0x5190, true, false),
+            (0x5191, true, false),
+            (0x5192, false, false),
+            (0x5193, true, true),
+            (HPTE_R_PP0 | 0x5192, true, true),
+        ] {
+            let rule = hashed_again(r);
+            let denied = |ea| rule.access(ea, Some(PAGE), OLD, true).is_some();
+            assert_eq!((denied(user), denied(EA)), (to_user, to_kernel), "{r:#x}");
+        }
     }
 
     #[test]
@@ -284,11 +427,11 @@ mod tests {
         let mut rule = Served::default();
         rule.tracepoint(&Tracepoint::PageFreed { frame: 0x5000 });
         assert!(matches!(
-            rule.access(EA, None, OLD),
+            rule.access(EA, None, OLD, false),
             Some(Stale::Freed { .. })
         ));
-        assert_eq!(rule.access(EA, None, NEW), None);
+        assert_eq!(rule.access(EA, None, NEW, false), None);
         rule.tracepoint(&Tracepoint::PageAllocated { frame: 0x5000 });
-        assert_eq!(rule.access(EA, None, OLD), None);
+        assert_eq!(rule.access(EA, None, OLD, false), None);
     }
 }

@@ -15,7 +15,7 @@ pub(super) const NAME: &str = "stale-translation";
 pub(super) const EXPLANATION: &str = "After the flush of a page-table entry is complete, no access may be served \
 by its old translation, and none may reach a frame that was freed. What served \
 each access is compared with the flushes and the free frames, and what a task reads with what it stored. The page then belongs to somebody else, so memory is read and corrupted \
-across processes without any fault.";
+across processes without any fault, or a store succeeds that was forbidden.";
 
 /// A read of something else than was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
