@@ -169,7 +169,7 @@ fn command() -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use emu_linux::{Backend, KernelVersion, Pages, Preempt, ScheduleChoice};
+    use emu_linux::{Backend, FirmwareFeature, KernelVersion, Pages, Preempt, ScheduleChoice};
 
     fn typed(line: &str) -> Result<CommandLine, clap::Error> {
         parse(line.split_whitespace().map(OsString::from))
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn every_flag_reaches_its_field() {
-        let line = "emu run s --policy p --kernel 6.1 --pages 64k --hpte-pages 4k --backend lpar --htab-bits 12 \
+        let line = "emu run s --policy p --kernel 6.1 --pages 64k --hpte-pages 4k --backend lpar --firmware-feature block-remove --htab-bits 12 \
                     --cpus 3 --seed 9 --touch 7 --operations 5 --pin --kernel-log k --json --fail-alloc 2 \
                     --fail-map 6 --timer-period 20000 --migrate-every 4 --preempt none --schedule emu1:3.1 --no-check -o out";
         let Verb::Run(run) = typed(line).unwrap().verb else {
@@ -196,6 +196,8 @@ mod tests {
             (Some(Pages::K64), Some(Pages::K4))
         );
         assert_eq!(machine.backend, Some(Backend::Lpar));
+        let feature = machine.firmware_feature.map(FirmwareFeature::name);
+        assert_eq!(feature, Some("block-remove"));
         assert_eq!((machine.htab_bits, machine.cpus), (Some(12), Some(3)));
         assert_eq!(
             (machine.seed, machine.touch, machine.fail_alloc),

@@ -95,6 +95,26 @@ impl Backend {
     }
 }
 
+/// What the firmware of a machine under a hypervisor offers beyond the calls that every one has
+/// (`ibm,hypertas-functions` of the device tree).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirmwareFeature {
+    /// `hcall-block-remove`: H_BLOCK_REMOVE, up to eight pages of one aligned block of eight in a call.
+    BlockRemove,
+}
+
+impl FirmwareFeature {
+    /// All of them.
+    pub const ALL: [FirmwareFeature; 1] = [FirmwareFeature::BlockRemove];
+
+    /// The name as typed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FirmwareFeature::BlockRemove => "block-remove",
+        }
+    }
+}
+
 /// Where kernel code can be preempted (the PREEMPT choice of a kernel's configuration).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preempt {
@@ -187,6 +207,9 @@ pub struct RunConfig {
     pub hpte_pages: Option<Pages>,
     /// Who writes the hash table.
     pub backend: Backend,
+    /// What the firmware offers under a hypervisor. Refused where the kernel would not use it: with the
+    /// native writer, and with 2.6.38.
+    pub firmware_feature: Option<FirmwareFeature>,
     /// log2 of the number of groups; `None` takes the kernel's rule for the memory size, or what explains
     /// the inserts of a trace that contradict it.
     pub htab_bits: Option<u8>,
@@ -231,6 +254,7 @@ impl RunConfig {
             pages: None,
             hpte_pages: None,
             backend: Backend::Native,
+            firmware_feature: None,
             htab_bits: None,
             cpus: None,
             seed: 1,

@@ -4,11 +4,16 @@
 //! Owns which calls the kernel makes, with which operands. Refuses what a call does to the table:
 //! that is `emu_mmu::Hypervisor`.
 
+mod block_remove;
+
+pub(crate) use block_remove::block_remove_is_offered;
+
 use crate::config::KernelVersion;
 use crate::functions::Func;
 use crate::kernel::Linux;
 use crate::memmap::global;
 use crate::mm::VirtualPage;
+use crate::real_table::RealTable;
 use crate::report::count;
 use crate::tracepoint::Tracepoint;
 use emu_core::{Ctx, Exception, Run, Step};
@@ -16,45 +21,15 @@ use emu_mmu::hcall::{
     Answer, BULK_ENTRIES_MAX, H_ANDCOND, H_AVPN, HBR_END, HBR_NOT_FOUND, bulk_request,
 };
 use emu_mmu::{
-    Barrier, Ea, GroupIndex, Hcall, HcallError, HpteIndex, HpteR, HpteV, Hypervisor, Ra,
-    TableAccess, TlbInvalidate,
+    Ea, GroupIndex, Hcall, HcallError, HpteIndex, HpteR, HpteV, Hypervisor, PageSize, SegmentSize,
 };
 
 /// Bits of doubleword 1 that H_PROTECT takes where they stand, and those it takes shifted down.
 const PROTECT_2_6_38: u64 = 0x7;
 const PROTECT_6_1: u64 = HpteR::PP_MASK | HpteR::N | HpteR::KEY_LO;
 
-/// The table as the hypervisor reaches it: in real mode, beside other CPUs.
-struct HypervisorTable<'a, 'y>(&'a mut Ctx<'y>);
-
-impl TableAccess for HypervisorTable<'_, '_> {
-    type Error = Exception;
-
-    fn load(&mut self, ra: Ra, step: Step) -> Run<u64> {
-        self.0.load_real_u64(ra, step)
-    }
-
-    fn store(&mut self, ra: Ra, value: u64, step: Step) -> Run<()> {
-        self.0.store_real_u64(ra, value, step)
-    }
-
-    fn compare_exchange(&mut self, ra: Ra, old: u64, new: u64, step: Step) -> Run<bool> {
-        Ok(self.0.load_reserve_real(ra, step)? == old
-            && self.0.store_conditional_real(ra, new, step)?)
-    }
-
-    fn barrier(&mut self, barrier: Barrier, step: Step) -> Run<()> {
-        self.0.barrier(barrier, step)
-    }
-
-    fn tlb_invalidate(&mut self, operand: TlbInvalidate, step: Step) -> Run<()> {
-        self.0.tlb_invalidate(operand, step)
-    }
-
-    fn spin(&mut self, step: Step) -> Run<()> {
-        self.0.spin(step)
-    }
-}
+/// Reading an entry of a batch.
+const ENTRY: Step = "pSeries_lpar_flush_hash_range: entry";
 
 /// A return code that the kernel takes for a bug of its own or of the hypervisor (BUG_ON).
 fn fatal<T>(_: HcallError) -> Run<T> {
@@ -69,11 +44,11 @@ impl Linux {
         &self,
         cx: &mut Ctx<'_>,
         call: Hcall,
-        body: impl FnOnce(&Hypervisor, &mut HypervisorTable<'_, '_>) -> Answer<T, Exception>,
+        body: impl FnOnce(&Hypervisor, &mut RealTable<'_, '_>) -> Answer<T, Exception>,
     ) -> Answer<T, Exception> {
         count(&self.counters.hcalls[call as usize]);
         let hypervisor = Hypervisor::new(self.hpt, self.hpt.base().get());
-        cx.hypercall(|cx| body(&hypervisor, &mut HypervisorTable(cx)))
+        cx.hypercall(|cx| body(&hypervisor, &mut RealTable::shared(cx)))
     }
 
     /// H_ENTER without flags; `None` if the group is full. Any other refusal is -2 in the kernel: "hash
@@ -190,7 +165,8 @@ impl Linux {
         self.trace(cx, Tracepoint::NothingToRemove { vpn, segment, size });
     }
 
-    /// pSeries_lpar_flush_hash_range(): four translations a call. Which batch it flushes is looked up
+    /// pSeries_lpar_flush_hash_range(): four translations a call, or those of one block of eight pages where
+    /// the firmware has H_BLOCK_REMOVE. Which batch it flushes is looked up
     /// here again, before the lock and so with preemption on, unless the policy hands the caller's
     /// down.
     pub(crate) fn pseries_lpar_flush_hash_range(
@@ -199,32 +175,47 @@ impl Linux {
         callers_batch: Ea,
         number: u64,
     ) -> Run<()> {
-        const STEP: Step = "pSeries_lpar_flush_hash_range: entry";
         cx.call("pSeries_lpar_flush_hash_range", |cx| {
             self.work(cx, Func::PseriesLparFlushHashRange)?;
             let b = self.policy.flush_range_batch(self, cx, callers_batch)?;
             let locked = self.lock_lpar_tlbie(cx)?;
             let sizes = self.batch_sizes(cx, b)?;
-            let mut pages = Vec::with_capacity(BULK_ENTRIES_MAX);
-            for i in 0..number {
-                self.work(cx, Func::PseriesLparFlushHashRangeEntry)?;
-                let (page, rpte) = self.batch_entry(cx, b, i, sizes, [STEP; 2])?;
-                for (page, index) in self.recorded_slots(page, rpte) {
-                    pages.push((page, index));
-                    if pages.len() == BULK_ENTRIES_MAX {
-                        self.h_bulk_remove(cx, &pages)?;
-                        pages.clear();
-                    }
-                }
-            }
-            if !pages.is_empty() {
-                self.h_bulk_remove(cx, &pages)?;
+            if self.block_remove {
+                self.do_block_remove(cx, b, number, sizes)?;
+            } else {
+                self.do_bulk_remove(cx, b, number, sizes)?;
             }
             match locked {
                 Some(enabled) => self.unlock_lpar_tlbie(cx, enabled),
                 None => Ok(()),
             }
         })
+    }
+
+    /// The pages of a batch, four to a call.
+    fn do_bulk_remove(
+        &self,
+        cx: &mut Ctx<'_>,
+        b: Ea,
+        number: u64,
+        sizes: (SegmentSize, PageSize),
+    ) -> Run<()> {
+        let mut pages = Vec::with_capacity(BULK_ENTRIES_MAX);
+        for i in 0..number {
+            self.work(cx, Func::PseriesLparFlushHashRangeEntry)?;
+            let (page, rpte) = self.batch_entry(cx, b, i, sizes, [ENTRY; 2])?;
+            for named in self.recorded_slots(page, rpte) {
+                pages.push(named);
+                if pages.len() == BULK_ENTRIES_MAX {
+                    self.h_bulk_remove(cx, &pages)?;
+                    pages.clear();
+                }
+            }
+        }
+        if !pages.is_empty() {
+            self.h_bulk_remove(cx, &pages)?;
+        }
+        Ok(())
     }
 
     /// H_BULK_REMOVE of up to four pages, each from its slot.

@@ -17,9 +17,6 @@ use emu_mmu::{
 /// The table as the kernel reaches it: through the linear map.
 pub(crate) struct LinearTable<'a, 'y>(pub &'a mut Ctx<'y>);
 
-/// The table as it is reached in real mode, before there is a linear map.
-pub(crate) struct RealTable<'a, 'y>(pub &'a mut Ctx<'y>);
-
 impl TableAccess for LinearTable<'_, '_> {
     type Error = Exception;
 
@@ -34,39 +31,6 @@ impl TableAccess for LinearTable<'_, '_> {
     fn compare_exchange(&mut self, ra: Ra, old: u64, new: u64, step: Step) -> Run<bool> {
         Ok(self.0.load_reserve(va(ra), step)? == old
             && self.0.store_conditional(va(ra), new, step)?)
-    }
-
-    fn barrier(&mut self, barrier: Barrier, step: Step) -> Run<()> {
-        self.0.barrier(barrier, step)
-    }
-
-    fn tlb_invalidate(&mut self, operand: TlbInvalidate, step: Step) -> Run<()> {
-        self.0.tlb_invalidate(operand, step)
-    }
-
-    fn spin(&mut self, step: Step) -> Run<()> {
-        self.0.spin(step)
-    }
-}
-
-impl TableAccess for RealTable<'_, '_> {
-    type Error = Exception;
-
-    fn load(&mut self, ra: Ra, step: Step) -> Run<u64> {
-        self.0.load_real_u64(ra, step)
-    }
-
-    fn store(&mut self, ra: Ra, value: u64, step: Step) -> Run<()> {
-        self.0.store_real_u64(ra, value, step)
-    }
-
-    /// Boot runs on one CPU with nothing to race with, so compare and store is enough.
-    fn compare_exchange(&mut self, ra: Ra, old: u64, new: u64, step: Step) -> Run<bool> {
-        if self.0.load_real_u64(ra, step)? != old {
-            return Ok(false);
-        }
-        self.0.store_real_u64(ra, new, step)?;
-        Ok(true)
     }
 
     fn barrier(&mut self, barrier: Barrier, step: Step) -> Run<()> {

@@ -4,9 +4,9 @@
 //! Owns the choice between the writers. Refuses what they do: `hash_native` and `hash_lpar`.
 
 use crate::config::Backend;
-use crate::hash_native::RealTable;
 use crate::kernel::Linux;
 use crate::mm::VirtualPage;
+use crate::real_table::RealTable;
 use emu_core::{Ctx, Run};
 use emu_mmu::{Ea, GroupIndex, HpteIndex, HpteR, HpteV};
 
@@ -95,7 +95,10 @@ impl Linux {
         r: HpteR,
     ) -> Run<Option<u8>> {
         match self.backend {
-            Backend::Native => self.hpt.insert(&mut RealTable(cx), group, v, r, false),
+            Backend::Native => {
+                let table = &mut RealTable::at_boot(cx);
+                self.hpt.insert(table, group, v, r, false)
+            }
             Backend::Lpar => Ok(self.h_enter(cx, group, v, r)?.map(HpteIndex::slot)),
         }
     }

@@ -6,6 +6,7 @@
 use crate::config::{Backend, KernelVersion, Pages, Preempt, RunConfig, RunError};
 use crate::disturbance::Disturbances;
 use crate::functions::{Func, FunctionCosts};
+use crate::hash_lpar::block_remove_is_offered;
 use crate::injection::FailedAllocation;
 use crate::invariant::Monitor;
 use crate::layout::{Layout, va};
@@ -47,6 +48,8 @@ pub struct Linux {
     pub(crate) hpte_page: PageSize,
     pub(crate) hpt: Hpt,
     pub(crate) backend: Backend,
+    /// The firmware has H_BLOCK_REMOVE.
+    pub(crate) block_remove: bool,
     pub(crate) cpus: u16,
     pub(crate) functions: FunctionCosts,
     /// 1/HZ of a second, in cycles.
@@ -215,6 +218,7 @@ impl Linux {
             hpte_page: hpte_page(config.hpte_pages, machine, pages)?,
             hpt: shape.hpt,
             backend: config.backend,
+            block_remove: block_remove_is_offered(config, version)?,
             cpus: shape.cpus,
             functions,
             tick_cycles,

@@ -39,6 +39,7 @@ pub mod mm;
 mod page_alloc;
 mod pgtable;
 pub mod printk;
+mod real_table;
 pub mod report;
 mod reports;
 mod rt;
@@ -59,8 +60,8 @@ mod vmap_area;
 mod workload;
 
 pub use config::{
-    Backend, KernelVersion, Pages, Preempt, Progress, RunConfig, RunError, ScheduleChoice, Source,
-    nearest,
+    Backend, FirmwareFeature, KernelVersion, Pages, Preempt, Progress, RunConfig, RunError,
+    ScheduleChoice, Source, nearest,
 };
 pub use fail_each::{FAIL_EACH_SCHEMA, FailEachReport, Failure, Findings, fail_each};
 pub use kernel::{Errno, Kernel, Linux};

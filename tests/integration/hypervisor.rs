@@ -1,8 +1,10 @@
 //! A hash table that a hypervisor owns: captures of a kernel under one replay exactly, call for call.
 
 use crate::captures::compare;
-use crate::support::{captures, kinds, pseries_4k, scenario};
-use ppc_mmu_emu::linux::{Backend, KernelVersion, RunConfig, RunReport};
+use crate::support::{captures, kinds, operations, pseries_4k, scenario};
+use ppc_mmu_emu::linux::{
+    Backend, FirmwareFeature, KernelVersion, RunConfig, RunReport, ScheduleChoice, Source, run,
+};
 use std::collections::BTreeMap;
 
 type Calls = BTreeMap<String, u64>;
@@ -147,4 +149,61 @@ fn the_old_kernel_makes_the_same_calls() {
     let c = &report.counters;
     assert_eq!(c.hcalls, by_rule(c.hpte_inserts, c.single_flushes, [96]));
     assert_eq!(c.tlbie, 0);
+}
+
+/// A call for each aligned block of eight pages that a batch has pages of, where the firmware has
+/// H_BLOCK_REMOVE; a batch of one goes by H_REMOVE as ever.
+#[test]
+fn pages_of_one_block_go_in_one_call() {
+    let run = |feature, name: &str, policy: &str| {
+        let config = RunConfig {
+            kernel: Some(KernelVersion::V6_1),
+            backend: Backend::Lpar,
+            firmware_feature: feature,
+            operations: operations(name, 2000),
+            touch: (name == "swapon-swapoff").then_some(96),
+            schedule: ScheduleChoice::Random,
+            cpus: Some(2),
+            ..RunConfig::new(policy)
+        };
+        scenario(name, &config)
+    };
+    let feature = Some(FirmwareFeature::BlockRemove);
+    let swap = run(feature, "swapon-swapoff", "mainline-6.16-fixed");
+    let plain = run(None, "swapon-swapoff", "mainline-6.16-fixed");
+    // 96 pages: twelve blocks if the first is aligned, else thirteen.
+    let calls = swap.counters.hcalls["H_BLOCK_REMOVE"];
+    assert!((12..=13).contains(&calls), "{calls}");
+    assert_eq!(plain.counters.hcalls["H_BULK_REMOVE"], 24);
+    assert!(!swap.counters.hcalls.contains_key("H_BULK_REMOVE"));
+    assert!(!plain.counters.hcalls.contains_key("H_BLOCK_REMOVE"));
+    assert_eq!(
+        swap.counters.hpte_invalidations,
+        plain.counters.hpte_invalidations
+    );
+    assert!(swap.cycles.stack["hypercalls"] < plain.cycles.stack["hypercalls"]);
+    for policy in ["mainline-6.1", "mainline-6.16-fixed"] {
+        let random = run(feature, "user-random", policy);
+        assert!(random.counters.hcalls["H_BLOCK_REMOVE"] > 0, "{policy}");
+        assert_eq!(kinds(&random), [""; 0], "{policy}");
+        assert_eq!(random.oops, None);
+    }
+}
+
+#[test]
+fn a_feature_that_the_kernel_would_not_use_is_refused() {
+    for (kernel, backend, right) in [
+        (KernelVersion::V6_1, Backend::Native, "--backend lpar"),
+        (KernelVersion::V2_6_38, Backend::Lpar, "--kernel 6.1"),
+    ] {
+        let config = RunConfig {
+            kernel: Some(kernel),
+            backend,
+            firmware_feature: Some(FirmwareFeature::BlockRemove),
+            ..RunConfig::new("mmotm")
+        };
+        let source = Source::Scenario("swapon-swapoff".to_owned());
+        let refused = run(&source, &config, &mut |_| {}).unwrap_err().to_string();
+        assert!(refused.contains(right), "{refused}");
+    }
 }

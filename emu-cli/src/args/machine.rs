@@ -2,7 +2,9 @@
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use emu_linux::{Backend, KernelVersion, Pages, Preempt, ScheduleChoice, Settings};
+use emu_linux::{
+    Backend, FirmwareFeature, KernelVersion, Pages, Preempt, ScheduleChoice, Settings,
+};
 
 /// What is emulated and how choices are made. A flag that is not given leaves the choice to the scenario's
 /// file, and that to the default.
@@ -23,6 +25,10 @@ pub struct MachineArgs {
     /// [default: native]
     #[arg(long, value_name = "WRITER", value_parser = backend_parser())]
     pub backend: Option<Backend>,
+    /// With `--backend lpar` and kernel 6.1: a call that the firmware offers beyond the common ones,
+    /// `block-remove` for H_BLOCK_REMOVE [default: none]
+    #[arg(long, value_name = "FEATURE", value_parser = firmware_parser())]
+    pub firmware_feature: Option<FirmwareFeature>,
     /// Size of the hash table: log2 of its number of 128-byte groups, 11 to 28 [default: the
     /// kernel's rule for the memory size, or what explains a capture's records]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(11..=28))]
@@ -79,6 +85,7 @@ impl MachineArgs {
             pages: self.pages,
             hpte_pages: self.hpte_pages,
             backend: self.backend,
+            firmware_feature: self.firmware_feature,
             htab_bits: self.htab_bits,
             cpus: self.cpus,
             seed: self.seed,
@@ -122,6 +129,15 @@ fn backend_parser() -> impl TypedValueParser<Value = Backend> {
             .into_iter()
             .find(|backend| backend.name() == typed)
             .ok_or("no such writer")
+    })
+}
+
+fn firmware_parser() -> impl TypedValueParser<Value = FirmwareFeature> {
+    PossibleValuesParser::new(FirmwareFeature::ALL.map(FirmwareFeature::name)).try_map(|typed| {
+        FirmwareFeature::ALL
+            .into_iter()
+            .find(|feature| feature.name() == typed)
+            .ok_or("no such feature")
     })
 }
 

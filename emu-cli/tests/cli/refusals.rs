@@ -105,6 +105,8 @@ fn values_that_are_none() {
         ("--pages", "16k", "64k"),
         ("--hpte-pages", "16k", "64k"),
         ("--backend", "xen", "lpar"),
+        ("--firmware-feature", "bulk-remove", "block-remove"),
+        ("--firmware-feature", "block-remove", "--backend lpar"),
         ("--htab-bits", "10", "11"),
         ("--htab-bits", "29", "28"),
         ("--cpus", "0", "1..=64"),

@@ -6,7 +6,9 @@
 
 use super::error::{ScenarioError, ScenarioErrors};
 use super::{Scenario, Settings};
-use crate::config::{Backend, KernelVersion, Pages, Preempt, ScheduleChoice, nearest};
+use crate::config::{
+    Backend, FirmwareFeature, KernelVersion, Pages, Preempt, ScheduleChoice, nearest,
+};
 use crate::disturbance::{TIMER_PERIOD_MAX, TIMER_PERIOD_MIN};
 use crate::lazy_mmu::policy::policies;
 use crate::workload::{self, Workload};
@@ -23,6 +25,7 @@ const KEYS: &[&str] = &[
     "pages",
     "hpte-pages",
     "backend",
+    "firmware-feature",
     "preempt",
     "cpus",
     "htab-bits",
@@ -135,6 +138,10 @@ impl<'t> Reader<'t> {
             "backend" => {
                 let all = Backend::ALL.map(|backend| (backend.name(), backend));
                 self.settings.backend = self.choice(entry, &all);
+            }
+            "firmware-feature" => {
+                let all = FirmwareFeature::ALL.map(|feature| (feature.name(), feature));
+                self.settings.firmware_feature = self.choice(entry, &all);
             }
             "preempt" => {
                 let all = Preempt::ALL.map(|preempt| (preempt.name(), preempt));

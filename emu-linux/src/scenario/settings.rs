@@ -1,6 +1,8 @@
 //! What a run is told beside its workload and its policy: by a scenario's text, by the command line.
 
-use crate::config::{Backend, KernelVersion, Pages, Preempt, RunConfig, ScheduleChoice};
+use crate::config::{
+    Backend, FirmwareFeature, KernelVersion, Pages, Preempt, RunConfig, ScheduleChoice,
+};
 
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
@@ -29,6 +31,8 @@ settings! {
     hpte_pages: Pages,
     /// Who writes the hash table.
     backend: Backend,
+    /// What the firmware offers.
+    firmware_feature: FirmwareFeature,
     /// log2 of the number of groups.
     htab_bits: u8,
     /// Number of CPUs.
@@ -65,6 +69,7 @@ impl Settings {
             pages: self.pages,
             hpte_pages: self.hpte_pages,
             backend: self.backend.unwrap_or(usual.backend),
+            firmware_feature: self.firmware_feature,
             htab_bits: self.htab_bits,
             cpus: self.cpus,
             seed: self.seed.unwrap_or(usual.seed),
@@ -87,6 +92,7 @@ impl Settings {
             kernel: config.kernel.or(self.kernel),
             pages: config.pages.or(self.pages),
             hpte_pages: config.hpte_pages.or(self.hpte_pages),
+            firmware_feature: config.firmware_feature.or(self.firmware_feature),
             htab_bits: config.htab_bits.or(self.htab_bits),
             cpus: config.cpus.or(self.cpus),
             touch: config.touch.or(self.touch),

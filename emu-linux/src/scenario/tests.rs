@@ -1,5 +1,7 @@
 use super::*;
-use crate::config::{Backend, KernelVersion, Pages, Preempt, RunConfig, ScheduleChoice};
+use crate::config::{
+    Backend, FirmwareFeature, KernelVersion, Pages, Preempt, RunConfig, ScheduleChoice,
+};
 use crate::workload::workloads;
 use proptest::prelude::*;
 
@@ -113,7 +115,7 @@ fn every_built_in_text_is_a_scenario_and_every_workload_has_one() {
 #[test]
 fn every_key_reaches_its_setting() {
     let text = format!(
-        "{GOOD}policy = 'mmotm'\nkernel = '6.1'\npages = '64k'\nhpte-pages = '4k'\nbackend = 'lpar'\npreempt = 'none'\n\
+        "{GOOD}policy = 'mmotm'\nkernel = '6.1'\npages = '64k'\nhpte-pages = '4k'\nbackend = 'lpar'\nfirmware-feature = 'block-remove'\npreempt = 'none'\n\
          cpus = 3\nhtab-bits = 12\nseed = 0x9\nschedule = 'random'\npin = true\ntouch = 7\n\
          operations = 1_000\n[disturbances]\nfail-alloc = 2\nfail-map = 6\n\
          timer-period = 10000\nmigrate-every = 5\n"
@@ -127,6 +129,7 @@ fn every_key_reaches_its_setting() {
         pages: Some(Pages::K64),
         hpte_pages: Some(Pages::K4),
         backend: Some(Backend::Lpar),
+        firmware_feature: Some(FirmwareFeature::BlockRemove),
         htab_bits: Some(12),
         cpus: Some(3),
         seed: Some(9),
