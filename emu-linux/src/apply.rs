@@ -14,6 +14,9 @@ use emu_mmu::Ea;
 /// The callback of the batch form: (first PTE of a table, number of PTEs, address of the first).
 pub type BatchFn<'f> = &'f mut dyn FnMut(&Linux, &mut Ctx<'_>, Ea, u64, Ea) -> Kernel<()>;
 
+/// The callback of the other forms: (PTE, its address).
+pub type PteFn<'f> = &'f mut dyn FnMut(&Linux, &mut Ctx<'_>, Ea, Ea) -> Kernel<()>;
+
 /// Names of the functions that walk the levels, from the PTE table up.
 const LEVEL_FUNCTIONS: [(&str, Func); 4] = [
     ("apply_to_pte_range", Func::ApplyToPteRange),
@@ -42,19 +45,32 @@ impl Linux {
         cx: &mut Ctx<'_>,
         start: Ea,
         end: Ea,
-        f: &mut dyn FnMut(&Linux, &mut Ctx<'_>, Ea, Ea) -> Kernel<()>,
+        f: PteFn<'_>,
     ) -> Kernel<()> {
-        let page = self.page_bytes();
         self.apply_to_page_range_batch(cx, start, end, &mut |linux, cx, ptep, count, ea| {
-            for i in 0..count {
-                linux.work(cx, Func::ApplyToPte)?;
-                let one = f(linux, cx, ptep + i * 8, ea + i * page)?;
-                if one.is_err() {
-                    return Ok(one);
-                }
-            }
-            Ok(Ok(()))
+            linux.apply_to_ptes(cx, (ptep, count, ea), false, f)
         })
+    }
+
+    /// The loop over the PTEs of one table; empty ones are passed over if asked. Stops at the first error.
+    fn apply_to_ptes(
+        &self,
+        cx: &mut Ctx<'_>,
+        (ptep, count, ea): (Ea, u64, Ea),
+        existing: bool,
+        f: PteFn<'_>,
+    ) -> Kernel<()> {
+        for i in 0..count {
+            self.work(cx, Func::ApplyToPte)?;
+            if existing && cx.load_u64(ptep + i * 8, "apply_to_pte_range: pte_none")? == 0 {
+                continue;
+            }
+            let one = f(self, cx, ptep + i * 8, ea + i * self.page_bytes())?;
+            if one.is_err() {
+                return Ok(one);
+            }
+        }
+        Ok(Ok(()))
     }
 
     /// apply_to_existing_page_range(&init_mm, ...): calls `f` once for each PTE that is not empty, and
@@ -64,21 +80,10 @@ impl Linux {
         cx: &mut Ctx<'_>,
         start: Ea,
         end: Ea,
-        f: &mut dyn FnMut(&Linux, &mut Ctx<'_>, Ea, Ea) -> Kernel<()>,
+        f: PteFn<'_>,
     ) -> Kernel<()> {
-        let page = self.page_bytes();
         let mut each = |linux: &Linux, cx: &mut Ctx<'_>, ptep: Ea, count: u64, ea: Ea| {
-            for i in 0..count {
-                linux.work(cx, Func::ApplyToPte)?;
-                if cx.load_u64(ptep + i * 8, "apply_to_pte_range: pte_none")? == 0 {
-                    continue;
-                }
-                let one = f(linux, cx, ptep + i * 8, ea + i * page)?;
-                if one.is_err() {
-                    return Ok(one);
-                }
-            }
-            Ok(Ok(()))
+            linux.apply_to_ptes(cx, (ptep, count, ea), true, f)
         };
         let root = global::SWAPPER_PG_DIR;
         self.apply_to_level(cx, PGD_LEVEL, root, (start, end), false, &mut each)

@@ -13,7 +13,7 @@ use crate::mm::{Mm, VirtualPage};
 use crate::report::count;
 use crate::tracepoint::Tracepoint;
 use emu_core::{Ctx, Exception, Run, Step};
-use emu_mmu::{Ea, Fault, HpteR, PageSize};
+use emu_mmu::{Ea, Fault, HpteIndex, HpteR, PageSize};
 
 const DSISR_STORE: u32 = 0x0200_0000;
 const DSISR_NO_HPTE: u32 = 0x4000_0000;
@@ -184,8 +184,8 @@ impl Linux {
         let flags = self.layout.hpte_flags(new);
         if old & bits.hashpte != 0 {
             let index = self.slot_of(page, bits.hidx(old));
-            if self.hpte_updatepp(cx, index, page, flags, access.no_hpte)? {
-                cx.store_u64(ptep, new & !bits.busy, "__hash_page_4K: store updated pte")?;
+            let step = "__hash_page_4K: store updated pte";
+            if self.update_in_place(cx, (target, index), flags, access, (new, step))? {
                 return Ok(HashResult::Retry);
             }
         }
@@ -199,6 +199,23 @@ impl Linux {
             "__hash_page_4K: store pte, drop busy",
         )?;
         Ok(HashResult::Retry)
+    }
+
+    /// An entry that is where the PTE says it is gets the new protection, and the PTE its new value without
+    /// BUSY; false if it is not there.
+    fn update_in_place(
+        &self,
+        cx: &mut Ctx<'_>,
+        (HashTarget { page, ptep }, index): (HashTarget, HpteIndex),
+        flags: u64,
+        access: HashAccess,
+        (new, step): (u64, Step),
+    ) -> Run<bool> {
+        let updated = self.hpte_updatepp(cx, index, page, flags, access.no_hpte)?;
+        if updated {
+            cx.store_u64(ptep, new & !self.layout.pte.busy, step)?;
+        }
+        Ok(updated)
     }
 
     /// Sets BUSY on the PTE if the access is allowed and nobody works on it. The order of the two checks

@@ -58,8 +58,8 @@ impl Linux {
         if old & bits.hashpte != 0 {
             let rpte = self.real_pte(cx, ptep, old)?;
             let index = self.slot_of(page, bits.hidx_of(rpte, 0));
-            if self.hpte_updatepp(cx, index, page, flags, access.no_hpte)? {
-                cx.store_u64(ptep, new & !bits.busy, "__hash_page_64K: store updated pte")?;
+            let step = "__hash_page_64K: store updated pte";
+            if self.update_in_place(cx, (target, index), flags, access, (new, step))? {
                 return Ok(HashResult::Retry);
             }
         }
@@ -106,8 +106,8 @@ impl Linux {
             new &= !bits.hashpte;
         } else if hashed && bits.is_piece_hashed(rpte, piece) {
             let index = self.slot_of(page, bits.hidx_of(rpte, piece));
-            if self.hpte_updatepp(cx, index, page, flags, access.no_hpte)? {
-                cx.store_u64(ptep, new & !bits.busy, "__hash_page_4K: store updated pte")?;
+            let step = "__hash_page_4K: store updated pte";
+            if self.update_in_place(cx, (target, index), flags, access, (new, step))? {
                 return Ok(HashResult::Retry);
             }
         }

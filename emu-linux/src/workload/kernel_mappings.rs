@@ -4,12 +4,11 @@
 //! Owns what the callers of those functions do: their frames, what they touch, and giving all of it back on
 //! every path.
 
-use super::Meter;
+use super::{Meter, Repeated};
 use crate::config::RunConfig;
 use crate::kernel::Linux;
 use crate::memmap::{DEVICE_BYTES, DEVICE_START};
 use crate::set_memory::SetMemory;
-use crate::task::TaskSpec;
 use emu_core::{CpuId, Ctx, Run};
 use emu_mmu::{Ea, Ra};
 use rand::{Rng, SeedableRng};
@@ -42,26 +41,15 @@ fn start(
     for i in 0..TASKS {
         let mine = all / TASKS + u64::from(i < all % TASKS);
         let seed = config.seed.wrapping_mul(TASKS).wrapping_add(i);
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let cpu = CpuId((i % u64::from(linux.cpus)) as u16);
-        let meter = meter.clone();
-        let task = TaskSpec {
+        let work = Repeated {
             comm: format!("{comm}/{i}"),
-            pid: None,
-            stack: None,
-            cpus_allowed: linux.allowed(cpu),
-            cpu,
-            mm: None,
-            body: Box::new(move |linux, cx| {
-                for _ in 0..mine {
-                    operation(linux, cx, &mut rng)?;
-                    meter.step();
-                    linux.return_to_user(cx)?;
-                }
-                Ok(())
-            }),
+            cpu: CpuId((i % u64::from(linux.cpus)) as u16),
+            operations: mine,
+            state: ChaCha8Rng::seed_from_u64(seed),
+            one: operation,
+            last: |_, _, _| Ok(()),
         };
-        linux.spawn_task(cx, task).map(|_| ())?;
+        work.spawn(linux, cx, meter)?;
     }
     Ok(())
 }

@@ -15,7 +15,8 @@ pub(crate) use replay::Replayer;
 
 use crate::config::{Pages, RunConfig, RunError};
 use crate::kernel::Linux;
-use emu_core::{Ctx, Run};
+use crate::task::TaskSpec;
+use emu_core::{CpuId, Ctx, Run};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,6 +33,49 @@ impl Meter {
 
     pub(crate) fn done(&self) -> u64 {
         self.done.load(Ordering::Relaxed)
+    }
+}
+
+/// A task that does one operation so many times, each a system call of its own.
+struct Repeated<S> {
+    comm: String,
+    cpu: CpuId,
+    operations: u64,
+    /// What it keeps between two operations.
+    state: S,
+    one: fn(&Linux, &mut Ctx<'_>, &mut S) -> Run<()>,
+    /// What it does before it exits.
+    last: fn(&Linux, &mut Ctx<'_>, S) -> Run<()>,
+}
+
+impl<S: Send + 'static> Repeated<S> {
+    fn spawn(self, linux: &Arc<Linux>, cx: &mut Ctx<'_>, meter: &Arc<Meter>) -> Run<()> {
+        let Repeated {
+            comm,
+            cpu,
+            operations,
+            mut state,
+            one,
+            last,
+        } = self;
+        let meter = meter.clone();
+        let task = TaskSpec {
+            comm,
+            pid: None,
+            stack: None,
+            cpus_allowed: linux.allowed(cpu),
+            cpu,
+            mm: None,
+            body: Box::new(move |linux, cx| {
+                for _ in 0..operations {
+                    one(linux, cx, &mut state)?;
+                    meter.step();
+                    linux.return_to_user(cx)?;
+                }
+                last(linux, cx, state)
+            }),
+        };
+        linux.spawn_task(cx, task).map(|_| ())
     }
 }
 

@@ -1,10 +1,9 @@
 //! `vmalloc-random`: six tasks map, touch and free areas of random sizes.
 
-use super::Meter;
+use super::{Meter, Repeated};
 use crate::config::RunConfig;
 use crate::kernel::Linux;
 use crate::layout::{PIECE_BYTES, PIECES};
-use crate::task::TaskSpec;
 use emu_core::{CpuId, Ctx, Run};
 use emu_mmu::Ea;
 use rand::{Rng, SeedableRng};
@@ -49,33 +48,24 @@ pub(super) fn spawn(
     seed: u64,
     meter: &Arc<Meter>,
 ) -> Run<()> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let meter = meter.clone();
-    let task = TaskSpec {
+    let work = Repeated {
         comm: format!("vmalloc/{number}"),
-        pid: None,
-        stack: None,
-        cpus_allowed: linux.allowed(cpu),
         cpu,
-        mm: None,
-        body: Box::new(move |linux, cx| {
-            let mut kept = Vec::new();
-            for _ in 0..operations {
-                one(linux, cx, &mut rng, &mut kept)?;
-                meter.step();
-                linux.return_to_user(cx)?;
-            }
+        operations,
+        state: (ChaCha8Rng::seed_from_u64(seed), Vec::new()),
+        one,
+        last: |linux, cx, (_, kept)| {
             for area in kept {
                 linux.vfree(cx, area)?;
             }
             Ok(())
-        }),
+        },
     };
-    linux.spawn_task(cx, task).map(|_| ())
+    work.spawn(linux, cx, meter)
 }
 
 /// One operation: free a kept area, or make one and touch a random part of it.
-fn one(linux: &Linux, cx: &mut Ctx<'_>, rng: &mut ChaCha8Rng, kept: &mut Vec<Ea>) -> Run<()> {
+fn one(linux: &Linux, cx: &mut Ctx<'_>, (rng, kept): &mut (ChaCha8Rng, Vec<Ea>)) -> Run<()> {
     if kept.len() == KEPT_MAX || (!kept.is_empty() && rng.random_bool(0.4)) {
         let area = kept.swap_remove(rng.random_range(0..kept.len()));
         return linux.vfree(cx, area).map(|_| ());

@@ -44,18 +44,20 @@ impl Run {
 
     /// Page `n` has PTE 8n and frame n << 12.
     fn queue(&mut self, task: u64, n: u64) -> &mut Self {
-        let vpn = Vpn::new(n);
-        self.tp(
-            task,
-            Tracepoint::Queued {
-                vpn,
-                segment: S256M,
-                size: PageSize::P4K,
-                slot: 3,
-                pte: n * 8,
-                frame: n << 12,
-            },
-        )
+        self.queue_of(task, n, S256M, n << 12)
+    }
+
+    fn queue_of(&mut self, task: u64, n: u64, segment: SegmentSize, frame: u64) -> &mut Self {
+        let (vpn, size, slot, pte) = (Vpn::new(n), PageSize::P4K, 3, n * 8);
+        let queued = Tracepoint::Queued {
+            vpn,
+            segment,
+            size,
+            slot,
+            pte,
+            frame,
+        };
+        self.tp(task, queued)
     }
 
     fn batch(&mut self, task: u64, entries: u64) -> &mut Self {
@@ -289,18 +291,7 @@ fn an_entry_queued_outside_a_section_is_not_due_at_a_later_leave() {
 fn many_entries_pend_for_one_frame() {
     let mut run = Run::new();
     for n in 1..=3 {
-        let vpn = Vpn::new(n);
-        run.tp(
-            B,
-            Tracepoint::Queued {
-                vpn,
-                segment: S1T,
-                size: PageSize::P4K,
-                slot: 0,
-                pte: n * 8,
-                frame: 0x5000,
-            },
-        );
+        run.queue_of(B, n, S1T, 0x5000);
     }
     run.tlbie_of(B, 2, S1T, PageSize::P4K);
     run.tp(B, Tracepoint::PageFreed { frame: 0x5000 });
