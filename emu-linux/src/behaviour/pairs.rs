@@ -136,6 +136,27 @@ fn a_look_at_this_cpus_batch_is_unsafe_while_preemptible_and_safe_with_preemptio
     });
 }
 
+/// change_page_attr of 6.1 reads the PTE, then replaces it: a hash fault in between is forgotten.
+#[test]
+fn a_pte_replaced_by_what_was_read_before_it_was_hashed_escapes_and_one_read_after_does_not() {
+    pair("hugh-preempt-fixed", "batch-escape", |race, linux, cx| {
+        let ea = linux.vmalloc(cx, linux.page_bytes())?.unwrap();
+        if !race {
+            linux.touch(cx, ea, true)?;
+        }
+        linux.preempt_disable(cx)?;
+        linux.lazy_mmu_enter(cx, Mm::INIT)?;
+        let (ptep, read) = linux.pte_of(cx, ea)?;
+        if race {
+            linux.touch(cx, ea, true)?;
+        }
+        let exec = linux.layout.pte.exec;
+        linux.pte_replace(cx, Mm::INIT, ea, ptep, read | exec)?;
+        linux.lazy_mmu_leave(cx, Mm::INIT)?;
+        linux.preempt_enable(cx)
+    });
+}
+
 /// What the kernel's rate limit keeps back breaks the rule all the same.
 #[test]
 fn an_unsafe_look_counts_whether_or_not_it_is_reported() {

@@ -18,7 +18,9 @@
 //! at any time, since hash faults take no lock. They find the slot, and where the old entry is no
 //! longer in it (evicted, or taken out by the flush whose tlbie is still to come) they insert
 //! another one and record that: there is one entry, made from the new PTE, and the tlbie to come
-//! spares it. From then on the PTE is held to any slot, no longer to the first.
+//! spares it. From then on the PTE is held to any slot, no longer to the first. (set_memory keeps the
+//! record that it read: if the page is hashed between the read and the replacement, the slot is lost. That
+//! is a race of Linux 6.1 arch/powerpc/mm/pageattr.c with whoever accesses the page, and is reported.)
 //!
 //! With 64K pages the slots are recorded beside the PTE: there it is enough that the new value says
 //! that the page is hashed.
@@ -47,6 +49,8 @@ pub(super) const EXPLANATION: &str = "\
 
 /// Waiting pages that are remembered: more than all batches of 64 CPUs hold.
 const WAITING_MAX: usize = 64 * 192;
+/// Stores into page tables that are remembered: some for each CPU between the change of a PTE and its queueing.
+const RECENT: usize = 32;
 /// Bits of a kernel address that are the real address in the linear map.
 const LINEAR_MASK: u64 = 0x0fff_ffff_ffff_ffff;
 
@@ -112,6 +116,10 @@ pub(super) struct BatchEscape {
     by_pte: KeyMap<u64>,
     /// Keys in the order in which they began to wait; some no longer do.
     order: VecDeque<u64>,
+    /// The last stores into page tables: address and value.
+    recent: [(u64, u64); RECENT],
+    /// Where the next one goes.
+    stores: usize,
 }
 
 fn key(page: Page) -> u64 {
@@ -119,9 +127,10 @@ fn key(page: Page) -> u64 {
 }
 
 impl BatchEscape {
-    /// An event of Linux.
+    /// An event of Linux: an entry begins to wait. The PTE was changed just before; if that left it present
+    /// and not hashed, it has forgotten the slot already.
     #[inline]
-    pub fn tracepoint(&mut self, at: Moment, tp: &Tracepoint) {
+    pub fn tracepoint(&mut self, at: Moment, tp: &Tracepoint, bits: &PteBits) -> Option<Escape> {
         let Tracepoint::Queued {
             vpn,
             segment,
@@ -130,7 +139,7 @@ impl BatchEscape {
             ..
         } = *tp
         else {
-            return;
+            return None;
         };
         let page = (vpn, segment);
         let known = self.waiting.get(&key(page));
@@ -141,13 +150,15 @@ impl BatchEscape {
                 self.forget_oldest();
             }
         }
+        let value = self.recent(Ra::new(pte & LINEAR_MASK)).unwrap_or(0);
+        let bare = (value & bits.present != 0 && value & bits.hashpte == 0).then_some(value);
         let waiting = Waiting {
             page,
             slot,
             pte,
             since: at,
             times,
-            forgotten,
+            forgotten: forgotten || bare.is_some(),
             moved: false,
         };
         self.by_pte.insert(pte & LINEAR_MASK, key(page));
@@ -156,6 +167,17 @@ impl BatchEscape {
         {
             self.by_pte.remove(&(before.pte & LINEAR_MASK));
         }
+        bare.filter(|_| !forgotten).map(|value| Escape {
+            waiting,
+            how: How::Present { value },
+        })
+    }
+
+    /// The last value stored at `ra`, if that was lately.
+    fn recent(&self, ra: Ra) -> Option<u64> {
+        let newest = (1..=RECENT).map(|back| self.recent[(self.stores + RECENT - back) % RECENT]);
+        let mut of_pte = newest.filter(|&(at, _)| at == ra.get());
+        of_pte.next().map(|(_, value)| value)
     }
 
     fn forget_oldest(&mut self) {
@@ -191,6 +213,8 @@ impl BatchEscape {
     /// already and leaves it so is no new violation.
     #[inline]
     pub fn pte_store(&mut self, ra: Ra, old: u64, new: u64, bits: &PteBits) -> Option<Escape> {
+        self.recent[self.stores] = (ra.get(), new);
+        self.stores = (self.stores + 1) % RECENT;
         if new & bits.present == 0 || self.waiting.is_empty() {
             return None;
         }
@@ -244,7 +268,7 @@ mod tests {
         rule
     }
 
-    fn queue(rule: &mut BatchEscape) {
+    fn queue(rule: &mut BatchEscape) -> Option<Escape> {
         let at = Moment {
             cpu: CpuId(0),
             now: Cycles::new(5),
@@ -261,7 +285,8 @@ mod tests {
                 pte: PTE,
                 frame: 0x5000,
             },
-        );
+            &BITS,
+        )
     }
 
     fn flush(rule: &mut BatchEscape) {
@@ -313,6 +338,21 @@ mod tests {
         assert_eq!(stored, None, "the slot of the entry there is");
         let bare = rule.pte_store(PTE_RA, with(elsewhere), BITS.present, &BITS);
         assert!(bare.is_some(), "no slot at all");
+    }
+
+    #[test]
+    fn a_pte_that_is_present_and_not_hashed_when_its_entry_is_queued_escapes() {
+        for (left, escapes) in [
+            (BITS.present, true),
+            (BITS.present | BITS.hashpte, false),
+            (0, false),
+        ] {
+            let mut rule = BatchEscape::default();
+            let before = BITS.present | BITS.hashpte;
+            assert_eq!(rule.pte_store(PTE_RA, before, left, &BITS), None);
+            assert_eq!(queue(&mut rule).is_some(), escapes, "{left:#x}");
+            assert_eq!(queue(&mut rule), None, "told once");
+        }
     }
 
     #[test]

@@ -172,7 +172,9 @@ impl Monitor {
         {
             self.batch_escape.flushed((vpn, segment));
         }
-        self.batch_escape.tracepoint(at, &tp);
+        if let Some(escape) = self.batch_escape.tracepoint(at, &tp, &self.pte) {
+            log.broken(batch_escape::NAME, at, &escape);
+        }
         self.served.tracepoint(&tp);
         self.stuck_lock.tracepoint(at, &tp, &mut |stuck| {
             log.broken(stuck_lock::NAME, at, &stuck);
