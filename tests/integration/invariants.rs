@@ -1,7 +1,9 @@
 //! Invariants over whole runs: the rule that broke is told, and no sound rule breaks one.
 
 use crate::support::{kinds, operations, policy_names, scenario};
-use ppc_mmu_emu::linux::{RunConfig, RunReport, ScheduleChoice, scenarios};
+use ppc_mmu_emu::linux::{
+    Backend, KernelVersion, Pages, RunConfig, RunReport, ScheduleChoice, scenarios,
+};
 
 /// Policies under which nothing may break.
 const SAFE: [&str; 12] = [
@@ -158,6 +160,49 @@ fn safe_policies_break_nothing_on_two_cpus() {
 #[test]
 fn safe_policies_break_nothing_on_four_cpus() {
     safe_on(4);
+}
+
+/// Tasks are preempted and moved as often as can be, under both kernels, both writers, both
+/// page sizes.
+#[test]
+fn safe_policies_break_nothing_when_tasks_are_moved_at_every_other_tick() {
+    let policies = [
+        "mainline-6.1",
+        "mainline-6.16-fixed",
+        "hugh-preempt-fixed",
+        "no-kernel-batch",
+        "no-power-batch",
+        "switch-flush-sound",
+        "apply-ptl",
+    ];
+    let mut seed = 40;
+    for policy in policies {
+        for kernel in KernelVersion::ALL {
+            for backend in Backend::ALL {
+                for (name, pages, cpus, operations) in [
+                    ("user-random", Pages::K64, 4, 250),
+                    ("user-random", Pages::K4, 2, 500),
+                    ("vmalloc-random", Pages::K4, 2, 30),
+                ] {
+                    seed += 1;
+                    let config = RunConfig {
+                        kernel: Some(kernel),
+                        backend,
+                        pages: Some(pages),
+                        operations: Some(operations),
+                        timer_period: Some(10_000),
+                        migrate_every: Some(2),
+                        ..random(name, policy, cpus, seed)
+                    };
+                    let report = scenario(name, &config);
+                    assert_eq!(kinds(&report), [""; 0], "{name} {config:?}");
+                    let found = (report.oops.clone(), report.reports.len());
+                    assert_eq!(found, (None, 0), "{name} {config:?}");
+                    assert!(report.counters.migrations > 0, "{name} {config:?}");
+                }
+            }
+        }
+    }
 }
 
 #[test]
