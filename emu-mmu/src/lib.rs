@@ -8,6 +8,7 @@
 //! | [`memory`] | guest memory: big-endian, atomic, by value |
 //! | [`hpte`], [`pteg`] | the entry and the group of eight |
 //! | [`hpt`] | the table's place, and software's operations on it over [`TableAccess`] |
+//! | [`limit`] | what the host's memory itself allows: what benchmarks divide by |
 //! | [`htab_stream`] | a whole table as the stream of `KVM_PPC_GET_HTAB_FD` |
 //! | [`hcall`] | a hypervisor's calls on a table that it owns |
 //! | [`invalidate`] | the operand of `tlbie` and `tlbiel` |
@@ -61,6 +62,7 @@ pub mod hpt;
 pub mod hpte;
 pub mod htab_stream;
 pub mod invalidate;
+pub mod limit;
 pub mod memory;
 pub mod page_sizes;
 pub mod protect;
@@ -85,16 +87,18 @@ pub use erat::{Erat, EratEntry};
 pub use fault::Fault;
 pub use hcall::{Hcall, HcallError, Hypervisor};
 pub use hpt::{
-    Barrier, CompareOrder, Direct, FlushEntry, Health, Hpt, HptError, Keep, Rehashed, ResizeError,
-    Step, TableAccess, tlbie_sequence, tlbiel_sequence,
+    Barrier, Batch, CompareOrder, Direct, Exclusive, FlushEntry, Health, Hpt, HptError, Keep,
+    Mapping, Pages, Rehashed, ResizeError, Shared, Sharing, Step, TableAccess, tlbie_sequence,
+    tlbiel_sequence,
 };
 pub use hpte::{Hpte, HpteFormat, HpteR, HpteV};
 pub use htab_stream::{HeaderOrder, Imported, StreamError, StreamSurvey};
 pub use invalidate::{Scope, TlbInvalidate, TlbieFields, TlbieForm, TlbieRs};
+pub use limit::Limit;
 pub use memory::{FileMap, GuestMemory, MemoryError};
 pub use page_sizes::{PageSizes, SizeCode};
 pub use protect::{Access, ClassKeys, Denied, allowed};
-pub use pteg::{Pteg, SlotMask};
+pub use pteg::{Backend, Pteg, SlotMask};
 pub use registers::{Lpcr, Registers};
 pub use replace::{GeometryError, Replacement, TlbGeometry};
 pub use slb::{Slb, SlbEntry, SlbError, SlbieOperand, SlbiegOperand};

@@ -13,10 +13,12 @@ use thiserror::Error;
 use crate::addr::Ra;
 
 mod file_map;
+mod groups;
 #[cfg(feature = "vm-memory")]
 mod vm_region;
 
 pub use file_map::FileMap;
+pub(crate) use groups::{GroupAt, Groups};
 #[cfg(feature = "vm-memory")]
 pub use vm_region::GuestRegion;
 
@@ -171,7 +173,7 @@ impl GuestMemory {
     /// `bytes` is a power of two; a multiple of 4096 as length makes the last aligned access end
     /// inside.
     #[inline(always)]
-    fn at(&self, ra: Ra, bytes: u64) -> Result<*mut u8, MemoryError> {
+    pub(crate) fn at(&self, ra: Ra, bytes: u64) -> Result<*mut u8, MemoryError> {
         if ra.get() >= self.len {
             return Err(MemoryError::OutOfBounds { ra, bytes });
         }
@@ -230,6 +232,29 @@ impl GuestMemory {
             }
         }
         Ok(())
+    }
+
+    /// Asks the host to back a range with its huge pages, and tells whether it will try. For what is
+    /// used at random and whole, such as a hash table: it then costs few host TLB entries. Elsewhere
+    /// each touched page would cost a huge one.
+    pub fn prefer_huge_pages(&self, ra: Ra, len_bytes: u64) -> bool {
+        let inside = ra
+            .get()
+            .checked_add(len_bytes)
+            .is_some_and(|end| end <= self.len);
+        inside && self.advise_huge(ra.get() as usize, len_bytes as usize)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn advise_huge(&self, offset: usize, len: usize) -> bool {
+        self.map
+            .advise_range(memmap2::Advice::HugePage, offset, len)
+            .is_ok()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn advise_huge(&self, _offset: usize, _len: usize) -> bool {
+        false
     }
 
     /// Length of the host mapping in bytes, for diagnostics.

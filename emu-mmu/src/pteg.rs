@@ -4,6 +4,11 @@
 //! Owns `match_mask`, `free_mask` and the hardware search of one group. Refuses to write: changes
 //! go through `hpt`.
 
+mod backend;
+
+pub use backend::Backend;
+pub(crate) use backend::{Chosen, GroupKernel, GroupLoop};
+
 use crate::addr::{PageSize, Ra};
 use crate::hpte::{Hpte, HpteFormat, HpteR, HpteV};
 use crate::memory::{GuestMemory, MemoryError};

@@ -3,6 +3,7 @@
 //! Owns the step order of Linux's native table writer, each operation once, generic over
 //! [`TableAccess`]. Refuses to know who runs it, what a step costs, or when another CPU sees it.
 
+mod batch;
 mod direct;
 mod entry;
 mod health;
@@ -17,6 +18,7 @@ use crate::hpte::{Hpte, HpteFormat};
 use crate::invalidate::TlbInvalidate;
 use crate::memory::{GuestMemory, MemoryError};
 
+pub use batch::{Batch, Exclusive, Mapping, Pages, Shared, Sharing};
 pub use direct::Direct;
 pub use health::Health;
 pub use range::{FlushEntry, tlbie_sequence, tlbiel_sequence};

@@ -4,7 +4,7 @@
 //! Nothing may use either table meanwhile, and no lookaside buffer may hold translations of the old one
 //! afterwards: both are the caller's.
 
-use super::Hpt;
+use super::{Batch, Hpt, Shared};
 use crate::addr::{PageSize, SegmentSize, Vpn};
 use crate::hpte::{Hpte, HpteV};
 use crate::memory::{GuestMemory, MemoryError};
@@ -74,6 +74,9 @@ pub(crate) fn translated(
     found.then_some((vpn, segment, base))
 }
 
+/// Entries moved at a time.
+const CHUNK: usize = 1024;
+
 impl Hpt {
     /// Empties a table before its use (PREPARE).
     ///
@@ -101,7 +104,9 @@ impl Hpt {
         if self.contains(new.base()) || new.contains(self.base()) {
             return Err(ResizeError::Overlap);
         }
+        let mut batch = new.shared(memory)?;
         let mut done = Rehashed::default();
+        let (mut entries, mut indices) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
         for index in 0..self.groups() * 8 {
             let hpte = self.get(memory, index)?;
             if !hpte.v.is_valid() {
@@ -117,39 +122,42 @@ impl Hpt {
                 done.dropped += 1;
                 continue;
             };
-            match new.place(memory, vpn.hash(segment, base), hpte)? {
-                Some(secondary) => {
-                    done.moved += 1;
-                    done.secondary += u64::from(secondary);
-                }
-                None if hpte.v.is_bolted() => return Err(ResizeError::BoltedFull { index }),
-                None => done.dropped += 1,
+            let v = HpteV(hpte.v.0 & !HpteV::SECONDARY);
+            entries.push((vpn.hash(segment, base), Hpte { v, r: hpte.r }));
+            indices.push(index);
+            if entries.len() == CHUNK {
+                done.place(new, &mut batch, &entries, &indices)?;
+                entries.clear();
+                indices.clear();
             }
         }
+        done.place(new, &mut batch, &entries, &indices)?;
         Ok(done)
     }
+}
 
-    /// Writes an entry into a free slot of its primary group (false) or secondary group (true).
+impl Rehashed {
+    /// Puts entries into the new table and counts them; `indices` are their numbers in the old one.
     fn place(
-        &self,
-        memory: &GuestMemory,
-        hash: u64,
-        hpte: Hpte,
-    ) -> Result<Option<bool>, MemoryError> {
-        let groups = [(self.primary(hash), false), (self.secondary(hash), true)];
-        for (group, secondary) in groups {
-            for slot in 0..8 {
-                let index = group.slot(slot).0;
-                if self.get(memory, index)?.v.is_valid() {
-                    continue;
-                }
-                let h = if secondary { HpteV::SECONDARY } else { 0 };
-                let v = HpteV(hpte.v.0 & !HpteV::SECONDARY | h);
-                self.put(memory, index, Hpte { v, r: hpte.r })?;
-                return Ok(Some(secondary));
+        &mut self,
+        new: &Hpt,
+        batch: &mut Batch<'_, Shared>,
+        entries: &[(u64, Hpte)],
+        indices: &[u64],
+    ) -> Result<(), ResizeError> {
+        let mut homeless = None;
+        batch.insert_hashed(entries, |i, place| match place {
+            Some(index) => {
+                self.moved += 1;
+                self.secondary += u64::from(index.group() != new.primary(entries[i].0));
             }
+            None if entries[i].1.v.is_bolted() => homeless = homeless.or(Some(indices[i])),
+            None => self.dropped += 1,
+        });
+        match homeless {
+            Some(index) => Err(ResizeError::BoltedFull { index }),
+            None => Ok(()),
         }
-        Ok(None)
     }
 }
 
