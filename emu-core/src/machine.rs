@@ -205,7 +205,13 @@ impl Machine {
         self.scheduler.lock().choose(kind, options)
     }
 
-    #[inline]
+    /// True if an observer wants anything at all.
+    #[inline(always)]
+    pub(crate) fn is_observed(&self) -> bool {
+        self.interest != Interest::NONE
+    }
+
+    #[inline(always)]
     pub(crate) fn wants(&self, interest: Interest) -> bool {
         self.interest.contains(interest)
     }
@@ -233,7 +239,7 @@ impl Machine {
     }
 
     /// True if the observer wants the translation of `ea`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wants_translation(&self, ea: Ea) -> bool {
         self.wants(Interest::TRANSLATIONS) && !self.quiet.contains(&ea.get())
     }

@@ -4,12 +4,17 @@
 //! that slbie, slbia and tlbie remove the right ones. Refuses to follow the SLB: rewriting an SLB
 //! entry leaves the data made from it (Power ISA 2.07 Book III-S 5.9.3.1).
 
+mod pages;
+mod rows;
+
 use crate::addr::{Ea, PageSize, Ra, SegmentSize, Vpn};
 use crate::hpte::HpteR;
 use crate::invalidate::TlbInvalidate;
 use crate::protect::{Access, ClassKeys, check};
 use crate::replace::{GeometryError, Replacement, Replacer, TlbGeometry};
-use crate::tlb::{names, same_page};
+use crate::tlb::names;
+use pages::{Look, Pages};
+use rows::Rows;
 
 /// One effective page of 4 KB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -58,9 +63,6 @@ struct Slot {
     permits: u8,
 }
 
-/// Buckets of the hint: which slot held an effective page last.
-const HINTS: usize = 256;
-
 /// A set-associative ERAT.
 #[derive(Clone, Debug)]
 pub struct Erat {
@@ -68,10 +70,8 @@ pub struct Erat {
     /// Effective page << 1 | 1, or 0.
     tags: Vec<u64>,
     slots: Vec<Slot>,
-    /// The virtual page of each slot again, close together: a tlbie scans them all.
-    vpns: Vec<u64>,
-    /// A guess for the host's speed only; always confirmed by the tag.
-    hints: Vec<u32>,
+    rows: Rows,
+    pages: Pages,
     replacer: Replacer,
 }
 
@@ -91,15 +91,23 @@ impl Erat {
             geometry,
             tags: vec![0; n],
             slots: vec![Slot::default(); n],
-            vpns: vec![0; n],
-            hints: vec![0; HINTS],
+            rows: Rows::new(),
+            pages: Pages::new(),
             replacer: Replacer::new(geometry, replacement),
         })
     }
 
+    /// Switches the host's short way to a hit off or on: for a test that nothing else changes.
+    pub(crate) fn enable_rows(&mut self, enabled: bool) {
+        self.rows.enable(enabled);
+    }
+
+    /// The real address of a load or store that hits and needs nothing more, noted as used.
     #[inline(always)]
-    fn hint(ea: Ea) -> usize {
-        (ea.get() >> 12) as usize % HINTS
+    pub(crate) fn quick(&mut self, ea: Ea, pr: bool, store: bool) -> Option<Ra> {
+        let (slot, ra) = self.rows.lookup(ea, pr, store)?;
+        self.replacer.touch(slot);
+        Some(ra)
     }
 
     fn ways(&self, ea: Ea) -> core::ops::Range<usize> {
@@ -111,9 +119,9 @@ impl Erat {
     /// The slot that holds the page of `ea`.
     #[inline]
     pub(crate) fn find(&mut self, ea: Ea) -> Option<usize> {
-        let hint = self.hints[Self::hint(ea)] as usize;
-        if self.tags.get(hint) == Some(&tag(ea)) {
-            return Some(hint);
+        let guess = self.rows.guess(ea);
+        if self.tags.get(guess) == Some(&tag(ea)) {
+            return Some(guess);
         }
         self.search(ea)
     }
@@ -123,7 +131,7 @@ impl Erat {
     fn search(&mut self, ea: Ea) -> Option<usize> {
         let ways = self.ways(ea);
         let found = ways.start + self.tags[ways].iter().position(|&t| t == tag(ea))?;
-        self.hints[Self::hint(ea)] = found as u32;
+        self.rows.found(ea, found);
         Some(found)
     }
 
@@ -135,7 +143,9 @@ impl Erat {
             return None;
         }
         self.replacer.touch(slot);
-        Some((s.entry.vpn, s.entry.ra))
+        let (ea, vpn, ra) = (s.entry.ea, s.entry.vpn, s.entry.ra);
+        self.rows.permit(ea, pr, access, slot, ra);
+        Some((vpn, ra))
     }
 
     /// A slot's entry.
@@ -150,7 +160,12 @@ impl Erat {
 
     /// Empties a slot.
     pub(crate) fn clear(&mut self, slot: usize) {
-        self.tags[slot] = 0;
+        if self.tags[slot] != 0 {
+            self.tags[slot] = 0;
+            let entry = &self.slots[slot].entry;
+            self.rows.forget(entry.ea, slot);
+            self.pages.remove(entry.vpn, entry.actual);
+        }
     }
 
     /// The entry for an effective address, without noting a use: for checkers and reports.
@@ -188,19 +203,20 @@ impl Erat {
             }
         }
         let slot = same.or(free).unwrap_or_else(|| self.replacer.victim(set));
+        self.clear(slot);
         self.tags[slot] = tag(ea);
         self.slots[slot] = Slot { entry, permits };
-        self.vpns[slot] = entry.vpn.get();
-        self.hints[Self::hint(ea)] = slot as u32;
+        self.rows.found(ea, slot);
+        self.pages.add(entry.vpn, entry.actual, slot);
         self.replacer.touch(slot);
     }
 
     /// Removes the entries for which `pred` holds and returns how many went.
     fn remove(&mut self, pred: impl Fn(&EratEntry) -> bool) -> u32 {
         let mut gone = 0;
-        for (t, s) in self.tags.iter_mut().zip(&self.slots) {
-            if *t != 0 && pred(&s.entry) {
-                *t = 0;
+        for slot in 0..self.tags.len() {
+            if self.tags[slot] != 0 && pred(&self.slots[slot].entry) {
+                self.clear(slot);
                 gone += 1;
             }
         }
@@ -209,12 +225,26 @@ impl Erat {
 
     /// Removes the entries of a virtual page and returns how many went.
     pub fn invalidate(&mut self, operand: &TlbInvalidate) -> u32 {
-        let named = |vpn: u64| same_page(operand, Vpn::new(vpn), operand.actual);
-        // Most find nothing: one pass without branches says so.
-        if !self.vpns.iter().fold(false, |any, &vpn| any | named(vpn)) {
-            return 0;
+        let named = |e: &EratEntry| names(operand, e.vpn, (e.segment, e.base, e.actual));
+        match self.pages.look(operand.vpn, operand.actual) {
+            Look::Nowhere => 0,
+            Look::At(slot) if self.is_alone(slot, operand) => {
+                let gone = named(&self.slots[slot].entry);
+                if gone {
+                    self.clear(slot);
+                }
+                u32::from(gone)
+            }
+            _ => self.remove(named),
         }
-        self.remove(|e| names(operand, e.vpn, (e.segment, e.base, e.actual)))
+    }
+
+    /// Whether a slot holds the one small page of the operand's bucket.
+    fn is_alone(&self, slot: usize, operand: &TlbInvalidate) -> bool {
+        let e = &self.slots[slot].entry;
+        self.tags[slot] != 0
+            && e.actual == PageSize::P4K
+            && Pages::bucket(e.vpn) == Pages::bucket(operand.vpn)
     }
 
     /// Removes the entries made from a segment with this class and size (`slbie`) and returns how

@@ -1,0 +1,134 @@
+//! Verbs of interrupts, hypervisor calls and contexts.
+//!
+//! Owns the EE bit, the decrementer, inter-processor interrupts and the change to another context.
+//! Refuses to know what a context is to the guest.
+
+use super::Ctx;
+use crate::cost::{Category, Cycles};
+use crate::cpu::CpuId;
+use crate::exception::{Exception, Run};
+use crate::guest::{ContextId, GuestCode, Pause};
+use crate::probe::{Event, Interest};
+
+impl Ctx<'_> {
+    /// True if external interrupts are enabled (the EE bit of the MSR).
+    #[inline]
+    pub fn interrupts_enabled(&self) -> bool {
+        self.cpu_ref().interrupts_enabled
+    }
+
+    /// Enables or disables external interrupts (the EE bit of the MSR) and gives what it was. Enabling lets a pending interrupt land at once.
+    ///
+    /// # Errors
+    /// The end of the run.
+    pub fn set_interrupts(&mut self, enabled: bool) -> Run<bool> {
+        self.begin()?;
+        let cost = self.machine.costs.special_register;
+        let cpu = self.cpu_mut();
+        cpu.charge(Category::Instructions, cost);
+        let was = cpu.interrupts_enabled;
+        self.switch_interrupts(enabled);
+        let cpu = self.cpu_mut();
+        if enabled && !was && cpu.clock >= cpu.deadline {
+            self.attend()?;
+        }
+        Ok(was)
+    }
+
+    /// Arms the decrementer: an interrupt in `cycles` cycles.
+    ///
+    /// # Errors
+    /// The end of the run.
+    pub fn set_decrementer(&mut self, cycles: Cycles) -> Run<()> {
+        self.begin()?;
+        let cost = self.machine.costs.special_register;
+        let cpu = self.cpu_mut();
+        cpu.charge(Category::Instructions, cost);
+        cpu.decrementer = cpu.clock + cycles;
+        cpu.set_deadline();
+        Ok(())
+    }
+
+    /// Sends an inter-processor interrupt.
+    ///
+    /// # Errors
+    /// The end of the run.
+    pub fn send_ipi(&mut self, to: CpuId) -> Run<()> {
+        self.begin()?;
+        let delay = Cycles::new(self.machine.costs.ipi);
+        let Some(mail) = self.machine.mail.get(to.index()) else {
+            return Err(Exception::Corrupt(
+                "inter-processor interrupt to a CPU that is not there",
+            ));
+        };
+        let at = self.now() + delay;
+        let mut ipi = mail.ipi.lock();
+        *ipi = Some(ipi.map_or(at, |earlier| earlier.min(at)));
+        drop(ipi);
+        // The receiver may have been waiting with nothing due, so this CPU's budget took no account of it.
+        let cpu = self.cpu_mut();
+        cpu.budget_end = cpu.budget_end.min(at);
+        cpu.set_deadline();
+        Ok(())
+    }
+
+    /// Waits, idle, until an interrupt is due. It is taken at the next verb with interrupts enabled.
+    ///
+    /// # Errors
+    /// The end of the run.
+    pub fn wait_for_interrupt(&mut self) -> Run<()> {
+        self.begin()?;
+        let cpu = self.cpu_ref();
+        if cpu.interrupt_due_at() > cpu.clock {
+            self.pause(Pause::Wait);
+        }
+        Ok(())
+    }
+
+    /// Calls the hypervisor (`sc` with LEV=1): `body` is its code, which runs on this CPU with the
+    /// guest's interrupts held back until it returns.
+    ///
+    /// # Errors
+    /// Those of `body`, or the end of the run.
+    pub fn hypercall<T>(&mut self, body: impl FnOnce(&mut Self) -> Run<T>) -> Run<T> {
+        self.begin()?;
+        let (entry, back) = {
+            let costs = &self.machine.costs;
+            (costs.hypercall_entry, costs.hypercall_return)
+        };
+        let cpu = self.cpu_mut();
+        let enabled = cpu.interrupts_enabled;
+        cpu.reservation = None;
+        cpu.set_interrupts(false);
+        cpu.charge(Category::Hypercalls, entry);
+        let result = body(self);
+        self.cpu_mut().charge(Category::Hypercalls, back);
+        self.switch_interrupts(enabled);
+        result
+    }
+
+    /// Makes a new context of guest code. It runs when some CPU switches to it.
+    pub fn spawn(&mut self, code: GuestCode) -> ContextId {
+        let id = self.machine.new_context_id();
+        self.machine.newborn.lock().push((id, code));
+        id
+    }
+
+    /// Leaves this context for another on the same CPU; returns when somebody switches back, perhaps on
+    /// another CPU. Clears the reservation, as a context switch does.
+    ///
+    /// # Errors
+    /// The end of the run.
+    pub fn switch_to(&mut self, next: ContextId) -> Run<()> {
+        self.begin()?;
+        self.note_event(Interest::SWITCHES, || Event::Switch);
+        let cpu = self.cpu_mut();
+        cpu.reservation = None;
+        cpu.context = next;
+        self.pause(Pause::Switch);
+        if self.machine.stopping() {
+            return Err(Exception::Stop);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,352 @@
+//! Verbs that reach memory: loads, stores, load-reserve and store-conditional, dcbz.
+//!
+//! Owns the way from an effective address to a value, with what it costs and who hears of it. Refuses
+//! to resolve a fault: that is the guest's vector.
+
+use super::Ctx;
+use crate::cost::{Category, CostTable};
+use crate::cpu::Cpu;
+use crate::exception::{Run, Step};
+use crate::probe::{Event, Interest};
+use emu_mmu::{Access, AccessState, Ea, Probe, Ra, Walk};
+
+/// Charges what a walk did to the CPU it happened on.
+struct WalkCharge {
+    walk: Option<Walk>,
+}
+
+impl Probe for WalkCharge {
+    #[inline]
+    fn walk(&mut self, walk: &Walk) {
+        if !walk.erat_hit {
+            self.walk = Some(*walk);
+        }
+    }
+}
+
+fn charge_walk(cpu: &mut Cpu, costs: &CostTable, walk: &Walk) {
+    cpu.counters.erat_misses += 1;
+    let mut cycles = costs.erat_miss;
+    if !walk.tlb_hit && walk.groups_read > 0 {
+        cpu.counters.walks += 1;
+        cpu.counters.groups_read += u64::from(walk.groups_read);
+        cycles += costs.walk + costs.walk_group * u64::from(walk.groups_read);
+    }
+    if walk.r_written || walk.c_written {
+        cycles += costs.reference_change_update;
+    }
+    cpu.charge(Category::Translation, cycles);
+}
+
+macro_rules! sized_access {
+    ($load:ident, $store:ident, $mem_load:ident, $mem_store:ident, $type:ty, $words:literal) => {
+        #[doc = concat!("Loads ", $words, " at an effective address, big-endian.")]
+        ///
+        /// # Errors
+        /// A storage interrupt that the guest could not resolve, or the end of the run.
+        #[inline]
+        pub fn $load(&mut self, ea: Ea, step: Step) -> Run<$type> {
+            self.begin()?;
+            let ra = self.translate(ea, Access::Load)?;
+            let load = self.machine.costs.load;
+            self.cpu_mut().charge(Category::LoadStore, load);
+            self.note_access(ra, false, step);
+            Ok(self.machine.memory.$mem_load(ra)?)
+        }
+
+        #[doc = concat!("Stores ", $words, " at an effective address, big-endian.")]
+        ///
+        /// # Errors
+        /// A storage interrupt that the guest could not resolve, or the end of the run.
+        #[inline]
+        pub fn $store(&mut self, ea: Ea, value: $type, step: Step) -> Run<()> {
+            self.begin()?;
+            let ra = self.translate(ea, Access::Store)?;
+            let store = self.machine.costs.store;
+            self.cpu_mut().charge(Category::LoadStore, store);
+            self.note_access(ra, true, step);
+            Ok(self.machine.memory.$mem_store(ra, value)?)
+        }
+    };
+}
+
+impl Ctx<'_> {
+    #[inline(always)]
+    fn note_access(&self, ra: Ra, store: bool, step: Step) {
+        self.note_event(Interest::ACCESSES, || Event::Access { ra, store, step });
+    }
+
+    #[inline(always)]
+    fn translate(&mut self, ea: Ea, access: Access) -> Run<Ra> {
+        let state = self.cpu_ref().state;
+        self.translate_as(ea, access, state)
+    }
+
+    /// Translates in a given state; the CPU may be another one after each interrupt.
+    #[inline(always)]
+    fn translate_as(&mut self, ea: Ea, access: Access, state: AccessState) -> Run<Ra> {
+        match self.cpu_mut().mmu.quick_hit(ea, access, state) {
+            Some(ra) => {
+                if self.machine.wants_translation(ea) {
+                    self.note_translation(ea, ra, access);
+                }
+                Ok(ra)
+            }
+            None => self.translate_slowly(ea, access, state),
+        }
+    }
+
+    #[inline(never)]
+    fn translate_slowly(&mut self, ea: Ea, access: Access, state: AccessState) -> Run<Ra> {
+        loop {
+            let machine = &self.machine;
+            let cpu = self.cpu.as_mut().expect("a running context has its CPU");
+            let mut charge = WalkCharge { walk: None };
+            let result = cpu.mmu.translate(
+                &machine.memory,
+                &machine.hpt,
+                ea,
+                access,
+                state,
+                &mut charge,
+            );
+            if let Some(walk) = charge.walk {
+                charge_walk(cpu, &machine.costs, &walk);
+            }
+            match result {
+                Ok(ra) => {
+                    if machine.wants_translation(ea) {
+                        self.note_translation(ea, ra, access);
+                    }
+                    return Ok(ra);
+                }
+                Err(fault) => self.storage_interrupt(fault)?,
+            }
+        }
+    }
+
+    #[cold]
+    fn note_translation(&mut self, ea: Ea, ra: Ra, access: Access) {
+        let cpu = self.cpu_mut();
+        let page = cpu.mmu.slb.lookup(ea).map(|(_, entry)| {
+            let vpn = emu_mmu::Vpn::from_ea(entry.vsid, ea, entry.segment);
+            (vpn, entry.segment)
+        });
+        let store = access == Access::Store;
+        self.note_event(Interest::TRANSLATIONS, || Event::Translated {
+            ea,
+            page,
+            ra,
+            store,
+        });
+    }
+
+    sized_access!(load_u8, store_u8, load_u8, store_u8, u8, "a byte");
+    sized_access!(load_u16, store_u16, load_u16, store_u16, u16, "a halfword");
+    sized_access!(load_u32, store_u32, load_u32, store_u32, u32, "a word");
+
+    /// Loads a doubleword at an effective address, big-endian.
+    ///
+    /// # Errors
+    /// A storage interrupt that the guest could not resolve, or the end of the run.
+    #[inline]
+    pub fn load_u64(&mut self, ea: Ea, step: Step) -> Run<u64> {
+        self.begin()?;
+        let ra = self.translate(ea, Access::Load)?;
+        self.load_at(ra, step)
+    }
+
+    /// Stores a doubleword at an effective address, big-endian.
+    ///
+    /// # Errors
+    /// A storage interrupt that the guest could not resolve, or the end of the run.
+    #[inline]
+    pub fn store_u64(&mut self, ea: Ea, value: u64, step: Step) -> Run<()> {
+        self.begin()?;
+        let ra = self.translate(ea, Access::Store)?;
+        self.store_at(ra, value, step)
+    }
+
+    /// Loads a doubleword as a user program (problem state).
+    ///
+    /// # Errors
+    /// A storage interrupt that the guest could not resolve, or the end of the run.
+    pub fn user_load_u64(&mut self, ea: Ea, step: Step) -> Run<u64> {
+        self.begin()?;
+        let ra = self.translate_as(ea, Access::Load, AccessState::user())?;
+        self.load_at(ra, step)
+    }
+
+    /// Stores a doubleword as a user program (problem state).
+    ///
+    /// # Errors
+    /// A storage interrupt that the guest could not resolve, or the end of the run.
+    pub fn user_store_u64(&mut self, ea: Ea, value: u64, step: Step) -> Run<()> {
+        self.begin()?;
+        let ra = self.translate_as(ea, Access::Store, AccessState::user())?;
+        self.store_at(ra, value, step)
+    }
+
+    /// Loads a doubleword at a real address (real mode).
+    ///
+    /// # Errors
+    /// An address outside memory, or the end of the run.
+    pub fn load_real_u64(&mut self, ra: Ra, step: Step) -> Run<u64> {
+        self.begin()?;
+        self.load_at(ra, step)
+    }
+
+    /// Stores a doubleword at a real address (real mode).
+    ///
+    /// # Errors
+    /// An address outside memory, or the end of the run.
+    pub fn store_real_u64(&mut self, ra: Ra, value: u64, step: Step) -> Run<()> {
+        self.begin()?;
+        self.store_at(ra, value, step)
+    }
+
+    #[inline(always)]
+    fn load_at(&mut self, ra: Ra, step: Step) -> Run<u64> {
+        let load = self.machine.costs.load;
+        self.cpu_mut().charge(Category::LoadStore, load);
+        self.note_access(ra, false, step);
+        Ok(self.machine.memory.load_u64(ra)?)
+    }
+
+    #[inline(always)]
+    fn store_at(&mut self, ra: Ra, value: u64, step: Step) -> Run<()> {
+        let store = self.machine.costs.store;
+        self.cpu_mut().charge(Category::LoadStore, store);
+        if self.machine.is_observed() {
+            return self.store_observed(ra, value, step);
+        }
+        Ok(self.machine.memory.store_u64(ra, value)?)
+    }
+
+    /// A store that somebody may want to hear of.
+    #[inline(never)]
+    fn store_observed(&mut self, ra: Ra, value: u64, step: Step) -> Run<()> {
+        self.note_access(ra, true, step);
+        if self.machine.wants(Interest::TABLE_STORES) && self.machine.hpt.contains(ra) {
+            let old = self.machine.memory.load_u64(ra)?;
+            self.machine.memory.store_u64(ra, value)?;
+            self.note_event(Interest::TABLE_STORES, || Event::TableStore {
+                ra,
+                old,
+                new: value,
+                step,
+            });
+            return Ok(());
+        }
+        if self.machine.watches(ra) {
+            let old = self.machine.memory.load_u64(ra)?;
+            self.machine.memory.store_u64(ra, value)?;
+            self.note_watched(ra, old, value, step);
+            return Ok(());
+        }
+        Ok(self.machine.memory.store_u64(ra, value)?)
+    }
+
+    #[cold]
+    fn note_watched(&self, ra: Ra, old: u64, new: u64, step: Step) {
+        self.note_event(Interest::WATCHED_STORES, || Event::WatchedStore {
+            ra,
+            old,
+            new,
+            step,
+        });
+    }
+
+    /// ldarx: loads a doubleword and reserves it.
+    ///
+    /// # Errors
+    /// A storage interrupt that the guest could not resolve, or the end of the run.
+    pub fn load_reserve(&mut self, ea: Ea, step: Step) -> Run<u64> {
+        self.begin()?;
+        let ra = self.translate(ea, Access::Load)?;
+        self.load_reserve_at(ra, step)
+    }
+
+    /// ldarx at a real address (real mode).
+    ///
+    /// # Errors
+    /// An address outside memory, or the end of the run.
+    pub fn load_reserve_real(&mut self, ra: Ra, step: Step) -> Run<u64> {
+        self.begin()?;
+        self.load_reserve_at(ra, step)
+    }
+
+    fn load_reserve_at(&mut self, ra: Ra, step: Step) -> Run<u64> {
+        let cost = self.machine.costs.load_reserve;
+        self.cpu_mut().charge(Category::Reservation, cost);
+        self.note_access(ra, false, step);
+        let value = self.machine.memory.load_u64(ra)?;
+        self.cpu_mut().reservation = Some((ra, value));
+        Ok(value)
+    }
+
+    /// stdcx.: stores if the reservation stands. An interrupt or a context switch since the
+    /// load-reserve clears it; a store by another CPU is noticed by the value it leaves, so a value
+    /// changed and changed back counts as unchanged.
+    ///
+    /// # Errors
+    /// A storage interrupt that the guest could not resolve, or the end of the run.
+    pub fn store_conditional(&mut self, ea: Ea, value: u64, step: Step) -> Run<bool> {
+        self.begin()?;
+        let ra = self.translate(ea, Access::Store)?;
+        self.store_conditional_at(ra, value, step)
+    }
+
+    /// stdcx. at a real address (real mode); as [`Ctx::store_conditional`].
+    ///
+    /// # Errors
+    /// An address outside memory, or the end of the run.
+    pub fn store_conditional_real(&mut self, ra: Ra, value: u64, step: Step) -> Run<bool> {
+        self.begin()?;
+        self.store_conditional_at(ra, value, step)
+    }
+
+    fn store_conditional_at(&mut self, ra: Ra, value: u64, step: Step) -> Run<bool> {
+        let cost = self.machine.costs.store_conditional;
+        let cpu = self.cpu_mut();
+        cpu.charge(Category::Reservation, cost);
+        let Some((reserved, old)) = cpu.reservation.take() else {
+            return Ok(false);
+        };
+        if reserved != ra
+            || self
+                .machine
+                .memory
+                .compare_exchange_u64(ra, old, value)?
+                .is_err()
+        {
+            return Ok(false);
+        }
+        self.note_access(ra, true, step);
+        if self.machine.hpt.contains(ra) {
+            self.note_event(Interest::TABLE_STORES, || Event::TableStore {
+                ra,
+                old,
+                new: value,
+                step,
+            });
+        }
+        if self.machine.watches(ra) {
+            self.note_watched(ra, old, value, step);
+        }
+        Ok(true)
+    }
+
+    /// dcbz: zeroes the 128-byte line that holds an effective address.
+    ///
+    /// # Errors
+    /// A storage interrupt that the guest could not resolve, or the end of the run.
+    pub fn dcbz(&mut self, ea: Ea, step: Step) -> Run<()> {
+        self.begin()?;
+        let ra = self.translate(ea, Access::Store)?;
+        let store = self.machine.costs.store;
+        self.cpu_mut().charge(Category::LoadStore, store);
+        self.note_access(ra, true, step);
+        Ok(self.machine.memory.zero(Ra::new(ra.get() & !127), 128)?)
+    }
+}

@@ -1,0 +1,135 @@
+//! Verbs of invalidation and order: tlbie, barriers, the SLB.
+//!
+//! Owns what these cost and how a global invalidation reaches the other CPUs. Refuses to know which
+//! sequence is right: that is software's.
+
+use super::Ctx;
+use crate::cost::Category;
+use crate::exception::{Exception, Run, Step};
+use crate::probe::{Event, Interest};
+use emu_mmu::{Barrier, Ea, TlbInvalidate};
+use std::sync::atomic::Ordering;
+
+impl Ctx<'_> {
+    /// tlbie or tlbiel, as `operand.local` says. A global one reaches the other CPUs before they next
+    /// translate.
+    ///
+    /// # Errors
+    /// The end of the run.
+    pub fn tlb_invalidate(&mut self, operand: TlbInvalidate, step: Step) -> Run<()> {
+        self.begin()?;
+        let (tlbie, tlbiel) = (self.machine.costs.tlbie, self.machine.costs.tlbiel);
+        let cpu = self.cpu_mut();
+        cpu.mmu.tlb_invalidate(&operand);
+        if operand.local {
+            cpu.counters.tlbiel += 1;
+            cpu.charge(Category::Tlbiel, tlbiel);
+        } else {
+            cpu.counters.tlbie += 1;
+            cpu.charge(Category::Tlbie, tlbie);
+            let own = cpu.id.index();
+            for (index, mail) in self.machine.mail.iter().enumerate() {
+                if index != own {
+                    mail.invalidations.lock().push(operand);
+                    mail.full.store(true, Ordering::Release);
+                }
+            }
+        }
+        self.note_event(Interest::INVALIDATIONS, || Event::Invalidate {
+            operand,
+            step,
+        });
+        Ok(())
+    }
+
+    /// A barrier. tlbsync waits until every CPU has done the invalidations before it.
+    ///
+    /// # Errors
+    /// The end of the run.
+    pub fn barrier(&mut self, barrier: Barrier, step: Step) -> Run<()> {
+        self.begin()?;
+        let _ = step;
+        let costs = &self.machine.costs;
+        let others = u64::from(self.machine.cpus - 1);
+        let (category, cycles) = match barrier {
+            Barrier::Eieio => (Category::Barriers, costs.eieio),
+            Barrier::Isync => (Category::Barriers, costs.isync),
+            Barrier::Lwsync => (Category::Barriers, costs.lwsync),
+            Barrier::Ptesync => (Category::Ptesync, costs.ptesync),
+            Barrier::Tlbsync => (
+                Category::Tlbie,
+                costs.tlbsync + others * costs.tlbsync_per_cpu,
+            ),
+        };
+        let cpu = self.cpu_mut();
+        if barrier == Barrier::Ptesync {
+            cpu.counters.ptesync += 1;
+        }
+        cpu.charge(category, cycles);
+        if barrier == Barrier::Ptesync {
+            self.note_event(Interest::INVALIDATIONS, || Event::Ptesync);
+        }
+        Ok(())
+    }
+
+    /// One turn of a wait for another CPU: lets the engine run the others.
+    ///
+    /// # Errors
+    /// The end of the run.
+    pub fn spin(&mut self, step: Step) -> Run<()> {
+        let _ = step;
+        self.retire(4)?;
+        if self.machine.cpus > 1 {
+            let cpu = self.cpu_mut();
+            cpu.charge(Category::Instructions, 20);
+        }
+        Ok(())
+    }
+
+    /// slbmte.
+    ///
+    /// # Errors
+    /// An operand that the CPU refuses (illegal instruction), or the end of the run.
+    pub fn slbmte(&mut self, rs: u64, rb: u64) -> Run<()> {
+        self.begin()?;
+        let cost = self.machine.costs.slbmte;
+        let cpu = self.cpu_mut();
+        cpu.charge(Category::Slb, cost);
+        cpu.mmu
+            .slbmte(rs, rb)
+            .map_err(|_| Exception::Corrupt("slbmte operand refused"))
+    }
+
+    /// Number of entries of the CPU's SLB.
+    pub fn slb_entries(&self) -> u64 {
+        self.cpu_ref().mmu.slb.entries().len() as u64
+    }
+
+    /// slbie of the segment of `ea`, with the class bit and segment size of the operand.
+    ///
+    /// # Errors
+    /// The end of the run.
+    pub fn slbie(&mut self, ea: Ea, class: bool, segment: emu_mmu::SegmentSize) -> Run<()> {
+        self.begin()?;
+        let cost = self.machine.costs.slbie;
+        let cpu = self.cpu_mut();
+        cpu.charge(Category::Slb, cost);
+        cpu.mmu.slbie(ea, class, segment);
+        Ok(())
+    }
+
+    /// slbia with its IH field.
+    ///
+    /// # Errors
+    /// The end of the run.
+    pub fn slbia(&mut self, ih: u8) -> Run<()> {
+        self.begin()?;
+        let cost = self.machine.costs.slbia;
+        let cpu = self.cpu_mut();
+        cpu.charge(Category::Slb, cost);
+        cpu.mmu
+            .slbia(ih)
+            .map(|_| ())
+            .map_err(|_| Exception::Corrupt("slbia operand refused"))
+    }
+}

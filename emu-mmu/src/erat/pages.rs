@@ -1,0 +1,79 @@
+//! Which slots hold a virtual page: so that a tlbie that names none of them costs no scan.
+//!
+//! Owns counts and a guess for each bucket of pages; what it says is always confirmed by the slot.
+
+use crate::addr::{PageSize, Vpn};
+
+/// Buckets of 4 KB pages; a power of two.
+const BUCKETS: usize = 256;
+
+/// Pages of one bucket.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bucket {
+    entries: u32,
+    /// The slot noted last.
+    slot: u32,
+}
+
+/// Where an invalidation must look.
+pub(super) enum Look {
+    /// Nowhere.
+    Nowhere,
+    /// Here, if this slot is still in the bucket; else everywhere.
+    At(usize),
+    /// Everywhere.
+    Everywhere,
+}
+
+/// Counts of the pages present.
+#[derive(Clone, Debug)]
+pub(super) struct Pages {
+    small: Box<[Bucket; BUCKETS]>,
+    /// Entries of each actual size.
+    of_size: [u32; 4],
+}
+
+impl Pages {
+    pub fn new() -> Self {
+        Pages {
+            small: Box::new([Bucket::default(); BUCKETS]),
+            of_size: [0; 4],
+        }
+    }
+
+    /// The bucket of a page. The address bits that no operand carries are far above.
+    pub const fn bucket(vpn: Vpn) -> usize {
+        vpn.get() as usize % BUCKETS
+    }
+
+    pub fn add(&mut self, vpn: Vpn, actual: PageSize, slot: usize) {
+        self.of_size[actual as usize] += 1;
+        if actual == PageSize::P4K {
+            let bucket = &mut self.small[Self::bucket(vpn)];
+            bucket.entries += 1;
+            bucket.slot = slot as u32;
+        }
+    }
+
+    pub fn remove(&mut self, vpn: Vpn, actual: PageSize) {
+        self.of_size[actual as usize] -= 1;
+        if actual == PageSize::P4K {
+            self.small[Self::bucket(vpn)].entries -= 1;
+        }
+    }
+
+    pub fn look(&self, vpn: Vpn, actual: PageSize) -> Look {
+        if self.of_size[actual as usize] == 0 {
+            return Look::Nowhere;
+        }
+        if actual != PageSize::P4K {
+            return Look::Everywhere;
+        }
+        let bucket = self.small[Self::bucket(vpn)];
+        match bucket.entries {
+            0 => Look::Nowhere,
+            1 => Look::At(bucket.slot as usize),
+            _ => Look::Everywhere,
+        }
+    }
+}
