@@ -2,12 +2,14 @@
 //!
 //! Owns the syntax. Names that only the library knows (scenarios, policies) are [`plan`](crate::plan)'s.
 
+mod bench;
 mod hpt;
 mod machine;
 mod scenario;
 mod trace;
 mod vectors;
 
+pub use bench::{BenchHptArgs, BenchReplayArgs, BenchVerb};
 pub use hpt::{
     AccessKind, Cpu, DumpArgs, HptVerb, Isa, LoadArgs, Order, TableArgs, TableSource, WalkArgs,
 };
@@ -65,6 +67,9 @@ pub enum Verb {
     Hpt(HptVerb),
     /// Hold the MMU against recorded machine states
     Vectors(VectorsArgs),
+    /// How fast this program is on this machine, beside what the machine allows
+    #[command(subcommand)]
+    Bench(BenchVerb),
 }
 
 /// `emu run`.

@@ -4,6 +4,7 @@
 //! do.
 
 mod args;
+mod bench;
 mod cmd;
 mod output;
 mod plan;

@@ -2,6 +2,7 @@
 //!
 //! Owns the way from a plan to delivered output. The text itself is [`report`](crate::report)'s.
 
+mod bench;
 mod compare;
 mod hpt;
 mod policy;
@@ -31,6 +32,7 @@ pub fn dispatch(line: CommandLine) -> ExitCode {
         Verb::Trace(verb) => trace::trace(&verb),
         Verb::Hpt(verb) => hpt::hpt(&verb),
         Verb::Vectors(args) => vectors::vectors(&args),
+        Verb::Bench(verb) => bench::bench(&verb),
     };
     done.map(ExitCode::from).unwrap_or_else(|error| {
         // Nobody is left to tell if standard error is closed.

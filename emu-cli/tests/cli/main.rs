@@ -1,5 +1,6 @@
 //! The command as a user meets it: what it refuses, what it prints, how it ends.
 
+mod bench;
 mod hpt;
 mod outputs;
 mod policies;

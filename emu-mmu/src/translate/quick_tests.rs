@@ -44,7 +44,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 fn ea(segment: u64, page: u64) -> Ea {
     // Pages far apart too, so that rows of the array collide.
-    Ea::new(0xd000_0000_0000_0000 | segment << 28 | (page * 0x41 & 0xffff) << 12)
+    Ea::new(0xd000_0000_0000_0000 | segment << 28 | ((page * 0x41) & 0xffff) << 12)
 }
 
 fn vpn(segment: u64, page: u64) -> Vpn {

@@ -1,0 +1,52 @@
+//! Flags of `emu bench`.
+
+use super::OutputArgs;
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// `emu bench`.
+#[derive(Debug, Subcommand)]
+pub enum BenchVerb {
+    /// The hash table's hot paths beside the limit of the memory and general hash maps
+    Hpt(BenchHptArgs),
+    /// Operations of the kernel model emulated in a second, checked and unchecked
+    Replay(BenchReplayArgs),
+}
+
+/// `emu bench replay`.
+#[derive(Debug, Args)]
+pub struct BenchReplayArgs {
+    /// Rounds
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub rounds: u16,
+    /// Operations of a run: vmalloc of 8 pages, a store to each, vfree
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub operations: u64,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `emu bench hpt`.
+#[derive(Debug, Args)]
+pub struct BenchHptArgs {
+    /// Rounds; each ratio is taken within one
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub rounds: u16,
+    /// Size of the largest table in MiB, a power of two [default: 1 GiB]
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = power_of_two)]
+    pub table_mib_max: u64,
+    /// Draw rates over table sizes and loads there
+    #[arg(long, value_name = "FILE.svg")]
+    pub svg: Option<PathBuf>,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+fn power_of_two(typed: &str) -> Result<u64, String> {
+    match typed.parse::<u64>() {
+        Ok(mib) if mib.is_power_of_two() && (1..=1024).contains(&mib) => Ok(mib),
+        _ => Err("a power of two from 1 to 1024 is right".to_owned()),
+    }
+}

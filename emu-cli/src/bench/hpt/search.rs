@@ -1,0 +1,130 @@
+//! One table that fits the second-level cache: vector against scalar search, and translations.
+
+use super::table::{Mps, PAGES, random};
+use anyhow::{Context, Result, ensure};
+use emu_mmu::{
+    Access, AccessState, Backend, Ea, GuestMemory, Hpt, HpteR, Mapping, Mmu, MmuGeometry, Ra,
+    SlbEntry, Vpn, Vsid,
+};
+use std::hint::black_box;
+use std::time::Instant;
+
+/// log2 of the groups: 512 KiB.
+const GROUPS_LOG2: u8 = 12;
+/// Searches of one pass: half of pages that are there, each slot as often as any other.
+const SEARCHES: usize = 8 << GROUPS_LOG2;
+/// Passes of one measurement.
+const PASSES: usize = 40;
+
+/// A full table and searches in it.
+pub struct Search {
+    memory: GuestMemory,
+    hpt: Hpt,
+    vpns: Vec<Vpn>,
+    present: usize,
+}
+
+impl Search {
+    /// Fills every slot of every group with pages of that primary group.
+    pub fn new() -> Result<Self> {
+        let bytes = 128u64 << GROUPS_LOG2;
+        let mut memory = GuestMemory::new(2 * bytes)?;
+        memory.prefer_huge_pages(Ra::new(0), 2 * bytes);
+        let hpt = Hpt::new(Ra::new(bytes), GROUPS_LOG2)?;
+        let mut state = 7;
+        let mut filled = vec![0u8; 1 << GROUPS_LOG2];
+        let mut mappings = Vec::new();
+        while mappings.len() < 8 << GROUPS_LOG2 {
+            let vpn = Vpn::new(random(&mut state) >> 14);
+            let group = hpt.primary(vpn.hash(PAGES.segment, PAGES.base)).0 as usize;
+            if filled[group] < 8 {
+                filled[group] += 1;
+                let r = HpteR::new(Ra::new(0), PAGES.base, PAGES.base).with_flags(0x194);
+                mappings.push(Mapping { vpn, r });
+            }
+        }
+        let mut lost = 0;
+        hpt.exclusive(&mut memory)?
+            .insert(PAGES, &mappings, |_, place| {
+                lost += u32::from(place.is_none())
+            });
+        ensure!(lost == 0, "{lost} pages found no slot");
+        let mut vpns: Vec<Vpn> = mappings.iter().step_by(2).map(|m| m.vpn).collect();
+        let present = vpns.len();
+        vpns.resize_with(SEARCHES, || Vpn::new(random(&mut state) >> 14));
+        for i in (1..vpns.len()).rev() {
+            vpns.swap(i, random(&mut state) as usize % (i + 1));
+        }
+        Ok(Search {
+            memory,
+            hpt,
+            vpns,
+            present,
+        })
+    }
+
+    /// Millions of searches a second, absent pages searched in both groups.
+    pub fn rate(&mut self, backend: Backend) -> Result<Mps> {
+        let batch = self.hpt.exclusive(&mut self.memory)?.with_distance(0);
+        let batch = batch.with_backend(backend).context("not on this host")?;
+        let began = Instant::now();
+        for _ in 0..PASSES {
+            let mut found = 0;
+            batch.find(PAGES, &self.vpns, |_, place| {
+                found += usize::from(place.is_some())
+            });
+            ensure!(found >= self.present, "{found} pages found");
+        }
+        Ok((PASSES * SEARCHES) as f64 / began.elapsed().as_secs_f64() / 1e6)
+    }
+}
+
+/// Pages that the translations go to.
+const TRANSLATED_PAGES: u64 = 1 << 14;
+/// Translations of one measurement, each thread.
+const TRANSLATIONS: u64 = 4 << 20;
+
+/// Translates random addresses on `threads` CPUs of their own MMU over one table; millions a second.
+pub fn translate(threads: usize) -> Result<Mps> {
+    let memory = GuestMemory::new(64 << 20)?;
+    memory.prefer_huge_pages(Ra::new(0), 64 << 20);
+    let hpt = Hpt::new(Ra::new(1 << 20), 13)?;
+    let ea = Ea::new(0xd000_0000_0000_0000);
+    let segment = SlbEntry::kernel(ea, Vsid::new(0xeb_71b0), PAGES.segment, PAGES.base);
+    let mappings: Vec<Mapping> = (0..TRANSLATED_PAGES)
+        .map(|page| {
+            let vpn = Vpn::from_ea(segment.vsid, ea + (page << 12), PAGES.segment);
+            let ra = Ra::new((page << 12) & 0x3ff_ffff);
+            let r = HpteR::new(ra, PAGES.base, PAGES.base).with_flags(0x194);
+            Mapping { vpn, r }
+        })
+        .collect();
+    hpt.shared(&memory)?.insert(PAGES, &mappings, |_, _| ());
+    let cpu = |number: u64| -> Result<()> {
+        let mut mmu = Mmu::new(&MmuGeometry::POWER8)?;
+        mmu.slbmte(segment.rs(), segment.rb(1))?;
+        let (mut state, mut sum, mut faults) = (number, 0, 0u64);
+        for _ in 0..TRANSLATIONS {
+            let at = ea + ((random(&mut state) % TRANSLATED_PAGES) << 12);
+            let kernel = AccessState::kernel();
+            match mmu.translate(&memory, &hpt, at, Access::Load, kernel, &mut ()) {
+                Ok(ra) => sum ^= ra.get(),
+                Err(_) => faults += 1,
+            }
+        }
+        black_box(sum);
+        ensure!(faults == 0, "{faults} translations faulted");
+        Ok(())
+    };
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let cpus: Vec<_> = (0..threads as u64)
+            .map(|number| scope.spawn(move || cpu(number)))
+            .collect();
+        cpus.into_iter().try_for_each(|cpu| match cpu.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })?;
+    Ok(threads as f64 * TRANSLATIONS as f64 / began.elapsed().as_secs_f64() / 1e6)
+}

@@ -1,0 +1,85 @@
+//! `emu bench`: what it prints, never how fast anything is.
+
+use super::{printed, refused};
+use serde_json::Value;
+
+#[test]
+fn hpt_prints_every_ratio_and_draws() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("curves.svg");
+    let words = "bench hpt --rounds 1 --table-mib-max 1 --json --svg";
+    let mut words: Vec<&str> = words.split(' ').collect();
+    words.push(picture.to_str().unwrap());
+    let (code, text) = printed(&words);
+    assert_eq!(code, 0, "{text}");
+    let json: Value = serde_json::from_str(&text).unwrap();
+    for key in [
+        "insert_exclusive_vs_limit",
+        "insert_shared_vs_limit",
+        "insert_exclusive_16m_vs_limit",
+        "insert_batched_vs_single",
+        "insert_batched_vs_single_16m",
+        "flush_batched_vs_limit",
+        "find_batched_vs_limit",
+        "insert_vs_hashbrown",
+        "insert_vs_dashmap",
+        "simd_vs_scalar",
+        "insert_threads2_vs_limit_scaling",
+        "translate_threads2_scaling",
+        "limit_1g_mps",
+        "limit_16m_mps",
+    ] {
+        let spread = &json[key];
+        let of = |name: &str| {
+            spread[name]
+                .as_f64()
+                .unwrap_or_else(|| panic!("{key} {name}"))
+        };
+        assert!(of("min") > 0.0, "{key}");
+        assert!(
+            of("min") <= of("median") && of("median") <= of("max"),
+            "{key}"
+        );
+    }
+    assert_eq!(json["table_bytes"], 1 << 20);
+    assert!(json["host"]["cpus"].as_u64().unwrap() > 0);
+    let svg = std::fs::read_to_string(&picture).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("insert, load 50 %"));
+}
+
+#[test]
+fn replay_prints_both_rates() {
+    let (code, text) = printed(&[
+        "bench",
+        "replay",
+        "--rounds",
+        "2",
+        "--operations",
+        "20",
+        "--json",
+    ]);
+    assert_eq!(code, 0, "{text}");
+    let json: Value = serde_json::from_str(&text).unwrap();
+    for name in ["unchecked", "checked"] {
+        assert!(
+            json["ops_per_second"][name]["median"].as_f64().unwrap() > 0.0,
+            "{name}"
+        );
+    }
+    let (code, text) = printed(&["bench", "replay", "--rounds", "1", "--operations", "20"]);
+    assert!(code == 0 && text.contains("unchecked"), "{text}");
+}
+
+#[test]
+fn sizes_that_cannot_be_are_refused() {
+    for (value, right) in [
+        ("3", "power of two"),
+        ("2048", "power of two"),
+        ("x", "power of two"),
+    ] {
+        let text = refused(&["bench", "hpt", "--table-mib-max", value]);
+        assert!(text.contains(right) && text.contains(value), "{text}");
+    }
+    let text = refused(&["bench", "hpt", "--rounds", "0"]);
+    assert!(text.contains("1..=1000"), "{text}");
+}
