@@ -111,15 +111,18 @@ fn unchecked_runs_report_no_violation_and_run_the_same() {
     assert_eq!(unchecked.kernel_log, checked.kernel_log);
 }
 
-/// Every safe policy on `cpus` CPUs, every scenario, clocked and some random schedules.
+/// Every safe policy on `cpus` CPUs, every scenario, clocked and random schedules.
 fn safe_on(cpus: u16) {
+    // A run costs as many times as much as it has CPUs.
+    let (seeds, count) = if cpus > 2 { (2, 100) } else { (3, 300) };
     for policy in SAFE {
         for info in scenarios()
             .into_iter()
             .filter(|info| !is_left_out(info.name, policy))
         {
-            for seed in 1..=3 {
+            for seed in 1..=seeds {
                 let mut config = random(info.name, policy, cpus, seed);
+                config.operations = operations(info.name, count);
                 if seed == 1 {
                     config.schedule = ScheduleChoice::Clocked;
                 }
