@@ -21,17 +21,13 @@ pub struct Host {
 }
 
 impl Host {
-    /// Looks at this machine. `table` is the size in bytes of a table and what [`huge_bytes`] said
-    /// before it was made.
-    pub fn look(table: Option<(u64, Option<u64>)>) -> Self {
+    /// Looks at this machine; the share is of the table that was measured.
+    pub fn look(huge_page_share: Option<f64>) -> Self {
         Host {
             cpu: cpu_name().unwrap_or_else(|| "unknown".to_owned()),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             backend: emu_mmu::Backend::best().name(),
-            huge_page_share: table.and_then(|(bytes, before)| {
-                let grown = huge_bytes()?.saturating_sub(before?);
-                Some(grown as f64 / bytes as f64)
-            }),
+            huge_page_share,
             malloc: std::env::var(TUNABLES).unwrap_or_else(|_| "as the host has it".to_owned()),
         }
     }

@@ -86,9 +86,8 @@ fn bytes_needed(groups_log2: u8) -> u64 {
 pub fn measure(options: Options, step: &mut dyn FnMut(u64, u64)) -> Result<Report> {
     let largest = options.groups_log2_max.min(LOG2_1G);
     host::require_memory(bytes_needed(largest))?;
-    let huge_before = host::huge_bytes();
     let mut table = Table::new(largest, 50)?;
-    let host = Host::look(Some((table.bytes(), huge_before)));
+    let host = Host::look(table.huge_page_share);
     let mut small = Table::new(LOG2_16M.min(largest), 50)?;
     let mut peers = Peers::new(&table);
     let mut search = Search::new()?;

@@ -36,14 +36,15 @@ impl Peers {
         table.mappings.len() as f64 / began.elapsed().as_secs_f64() / 1e6
     }
 
-    /// The same for a dashmap, from one thread.
+    /// The first quarter of them into an empty dashmap, from one thread.
     pub fn dashmap(&mut self, table: &Table) -> Mps {
         self.dashmap.clear();
+        let quarter = &table.mappings[..table.mappings.len() / 4];
         let began = Instant::now();
-        for mapping in &table.mappings {
+        for mapping in quarter {
             self.dashmap.insert(mapping.vpn.get(), mapping.r.0);
         }
         black_box(self.dashmap.len());
-        table.mappings.len() as f64 / began.elapsed().as_secs_f64() / 1e6
+        quarter.len() as f64 / began.elapsed().as_secs_f64() / 1e6
     }
 }
