@@ -245,3 +245,33 @@ proptest! {
         prop_assert_eq!(shape.v(vpn), HpteV::new(vpn, segment, base));
     }
 }
+
+proptest! {
+    /// The scalar search, every vector search and a map that knows nothing of groups agree.
+    #[test]
+    fn searches_agree_with_a_map(
+        present in prop::collection::btree_set(vpn(), 0..400),
+        sought in prop::collection::vec(vpn(), 1..400),
+        isa3: bool,
+    ) {
+        let format = if isa3 { HpteFormat::Isa3 } else { HpteFormat::Isa2 };
+        let (mut memory, hpt) = table(format);
+        let pages = Pages::new(SegmentSize::S256M, PageSize::P4K);
+        let mappings: Vec<_> = present.iter().map(|&vpn| mapping(vpn)).collect();
+        let mut map = BTreeMap::new();
+        hpt.exclusive(&mut memory).expect("inside").insert(pages, &mappings, |i, place| {
+            place.map(|index| map.insert(mappings[i].vpn.get(), index));
+        });
+        let distinct: std::collections::BTreeSet<_> = map.values().map(|index| index.0).collect();
+        prop_assert_eq!(distinct.len(), map.len(), "a slot given twice");
+        let vpns: Vec<_> = sought.iter().copied().map(Vpn::new).collect();
+        for backend in Backend::ALL.into_iter().filter(|b| b.is_available()) {
+            let batch = hpt.exclusive(&mut memory).expect("inside");
+            let batch = batch.with_backend(backend).expect("available");
+            let mut found = Vec::new();
+            batch.find(pages, &vpns, |i, place| found.push((i, place)));
+            let expected: Vec<_> = sought.iter().map(|vpn| map.get(vpn).copied()).enumerate().collect();
+            prop_assert_eq!(found, expected, "{}", backend.name());
+        }
+    }
+}
