@@ -73,9 +73,19 @@ pub(super) fn search<M: WalkMemory>(
     ];
     let mut first = Search::Miss;
     for (index, want) in groups {
-        let pteg = group(memory, hpt.group_ra(index))?.decoded(hpt.format());
         walk.groups_read += 1;
-        let hits = pteg.search_mask_of(want, compare, |e| rules.actual(e, base).is_some());
+        let (pteg, hits) = loop {
+            let raw = group(memory, hpt.group_ra(index))?;
+            let pteg = raw.decoded(hpt.format());
+            let hits = pteg.search_mask_of(want, compare, |e| rules.actual(e, base).is_some());
+            let Some(slot) = hits.first() else {
+                break (pteg, hits);
+            };
+            let v = raw.0[usize::from(slot)].v.0;
+            if memory.still_holds(hpt.hpte_ra(index.slot(slot)), v)? {
+                break (pteg, hits);
+            }
+        };
         if let Some(slot) = hits.first() {
             let hpte = pteg.0[usize::from(slot)];
             let ra = hpt.hpte_ra(index.slot(slot));

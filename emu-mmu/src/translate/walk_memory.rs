@@ -19,6 +19,18 @@ pub trait WalkMemory {
     /// # Errors
     /// [`MemoryError::OutOfBounds`].
     fn store_u8(&self, ra: Ra, value: u8) -> Result<(), MemoryError>;
+
+    /// Whether doubleword 0 at `ra` still is `v`, as [`Self::load_group`] gave it; asked of the entry that a
+    /// walk found. If not, its two doublewords may be of two entries, and the walk reads the group
+    /// again. Memory that gives both doublewords of an entry at once, or that nobody else writes, need
+    /// not look.
+    ///
+    /// # Errors
+    /// [`MemoryError`] if `ra` is outside memory or misaligned.
+    fn still_holds(&self, ra: Ra, v: u64) -> Result<bool, MemoryError> {
+        let _ = (ra, v);
+        Ok(true)
+    }
 }
 
 impl WalkMemory for GuestMemory {
@@ -30,6 +42,11 @@ impl WalkMemory for GuestMemory {
     #[inline(always)]
     fn store_u8(&self, ra: Ra, value: u8) -> Result<(), MemoryError> {
         GuestMemory::store_u8(self, ra, value)
+    }
+
+    #[inline(always)]
+    fn still_holds(&self, ra: Ra, v: u64) -> Result<bool, MemoryError> {
+        Ok(self.load_u64(ra)? == v)
     }
 }
 
