@@ -103,6 +103,22 @@ impl Cpu {
         })
     }
 
+    /// Another CPU sent an interrupt that is due `at` this time.
+    pub fn receive_ipi(&mut self, at: Option<u64>) {
+        if let Some(at) = at.map(Cycles::new) {
+            self.ipi_at = Some(self.ipi_at.map_or(at, |earlier| earlier.min(at)));
+        }
+    }
+
+    /// When it goes on: its clock, or the next interrupt if it waits for one.
+    pub fn ready_at(&self) -> Cycles {
+        if self.waiting {
+            self.interrupt_due_at().max(self.clock)
+        } else {
+            self.clock
+        }
+    }
+
     #[inline]
     pub fn charge(&mut self, category: Category, cycles: u64) {
         let cycles = Cycles::new(cycles);

@@ -1,4 +1,5 @@
-//! The deterministic engine: one host thread runs all CPUs, one at a time.
+//! The engines. The deterministic one, here: one host thread runs all CPUs, one at a time. The threaded
+//! one, in `threads`: a host thread for each CPU.
 //!
 //! Owns the order in which CPUs go on, by asking the scheduler. Refuses to decide which task a CPU runs:
 //! that is guest code.
@@ -12,7 +13,6 @@ use crate::probe::Observer;
 use crate::scheduler::{Choice, Options, Scheduler};
 use emu_mmu::{GeometryError, MemoryError};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Longest budget: how soon a request to stop is noticed.
 const BUDGET_MAX: Cycles = Cycles::new(10_000_000);
@@ -59,6 +59,17 @@ pub enum EngineError {
     /// Every CPU waits and no interrupt is due.
     #[error("deadlock: every CPU waits for an interrupt and none is due")]
     Deadlock,
+    /// The host refused a thread.
+    #[error("no host thread for a CPU: {0}")]
+    Thread(std::io::Error),
+    /// Code that a CPU ran panicked; every CPU was stopped.
+    #[error("CPU {cpu} panicked: {message}")]
+    Panicked {
+        /// The CPU.
+        cpu: CpuId,
+        /// What the panic said.
+        message: String,
+    },
 }
 
 /// State of the machine when a run ended.
@@ -158,7 +169,8 @@ impl Engine {
             let Some(mut cpu) = self.cpus[index].take() else {
                 continue;
             };
-            self.prepare(&mut cpu, budget);
+            wake(&self.machine, &mut cpu);
+            prepare(&self.machine, &mut cpu, budget);
             poll(cpu.clock);
             let outcome = self.resume(cpu)?;
             match outcome {
@@ -184,14 +196,8 @@ impl Engine {
             if cpu.context == ContextId::NONE {
                 continue;
             }
-            if let Some(at) = self.machine.mail[index].ipi.lock().take() {
-                cpu.ipi_at = Some(cpu.ipi_at.map_or(at, |earlier| earlier.min(at)));
-            }
-            let at = if cpu.waiting {
-                cpu.interrupt_due_at().max(cpu.clock)
-            } else {
-                cpu.clock
-            };
+            cpu.receive_ipi(self.machine.board.take_interrupt(index));
+            let at = cpu.ready_at();
             if at != Cycles::MAX {
                 ready.push((index, at));
             }
@@ -213,40 +219,7 @@ impl Engine {
         let clocked = others.map_or(BUDGET_MAX, |next| {
             (next.saturating_sub(at) + self.quantum).min(BUDGET_MAX)
         });
-        let options = Options {
-            count: u64::MAX,
-            clocked: clocked.get().max(1),
-        };
-        let budget = Cycles::new(self.machine.choose(Choice::Budget, options).max(1));
-        Ok((index, budget))
-    }
-
-    /// Brings a CPU to the point where it goes on.
-    fn prepare(&mut self, cpu: &mut Cpu, budget: Cycles) {
-        if cpu.waiting {
-            let due = cpu.interrupt_due_at().max(cpu.clock);
-            let span = cpu.wait_until(due);
-            self.machine.note_irqs_off(span);
-            cpu.waiting = false;
-        } else {
-            let options = Options {
-                count: 2,
-                clocked: 0,
-            };
-            if cpu.interrupts_enabled && self.machine.choose(Choice::Interrupt, options) == 1 {
-                cpu.forced_interrupt = true;
-            }
-        }
-        let mail = &self.machine.mail[cpu.id.index()];
-        if mail.full.swap(false, Ordering::AcqRel) {
-            let received = self.machine.costs.tlbie_received;
-            for operand in mail.invalidations.lock().drain(..) {
-                cpu.mmu.tlb_invalidate(&operand);
-                cpu.charge(Category::Tlbie, received);
-            }
-        }
-        cpu.budget_end = cpu.clock + budget;
-        cpu.set_deadline();
+        Ok((index, choose_budget(&self.machine, clocked)))
     }
 
     fn resume(&mut self, cpu: Box<Cpu>) -> Result<Outcome, EngineError> {
@@ -262,7 +235,7 @@ impl Engine {
         let (mut cpu, outcome) = context.resume(cpu);
         match outcome {
             Outcome::Paused(Pause::Wait) => cpu.waiting = true,
-            Outcome::Paused(Pause::Budget | Pause::Switch) => {}
+            Outcome::Paused(Pause::Budget | Pause::Switch | Pause::Completion) => {}
             Outcome::Ended(end) => {
                 if let Some(context) = self.contexts[context_id.index()].take() {
                     self.stacks.put(context.into_stack());
@@ -278,16 +251,7 @@ impl Engine {
     }
 
     fn adopt_newborn(&mut self) -> Result<(), EngineError> {
-        let newborn = std::mem::take(&mut *self.machine.newborn.lock());
-        for (id, code) in newborn {
-            let stack = self.stacks.take()?;
-            let context = Context::new(self.machine.clone(), code, stack);
-            if self.contexts.len() <= id.index() {
-                self.contexts.resize_with(id.index() + 1, || None);
-            }
-            self.contexts[id.index()] = Some(context);
-        }
-        Ok(())
+        adopt_newborn(&self.machine, &mut self.contexts, &mut self.stacks)
     }
 
     /// State of the CPUs as they stand, every clock brought to the last one: for after a run that ended
@@ -322,5 +286,69 @@ impl Engine {
     }
 }
 
+/// How many cycles a CPU runs before the next question, if `clocked` is what its clock allows.
+fn choose_budget(machine: &Machine, clocked: Cycles) -> Cycles {
+    let options = Options {
+        count: u64::MAX,
+        clocked: clocked.get().max(1),
+    };
+    Cycles::new(machine.choose(Choice::Budget, options).max(1))
+}
+
+/// Brings a CPU to the point where it goes on.
+fn wake(machine: &Machine, cpu: &mut Cpu) {
+    if cpu.waiting {
+        let span = cpu.wait_until(cpu.ready_at());
+        machine.note_irqs_off(span);
+        cpu.waiting = false;
+        return;
+    }
+    let options = Options {
+        count: 2,
+        clocked: 0,
+    };
+    if cpu.interrupts_enabled && machine.choose(Choice::Interrupt, options) == 1 {
+        cpu.forced_interrupt = true;
+    }
+}
+
+/// Gives a CPU its mail and its budget.
+fn prepare(machine: &Machine, cpu: &mut Cpu, budget: Cycles) {
+    take_letters(machine, cpu);
+    cpu.budget_end = cpu.clock + budget;
+    cpu.set_deadline();
+}
+
+/// Does the invalidations that other CPUs sent.
+fn take_letters(machine: &Machine, cpu: &mut Cpu) {
+    let received = machine.costs.tlbie_received;
+    machine.board.take_letters(cpu.id.index(), |operand| {
+        cpu.mmu.tlb_invalidate(&operand);
+        cpu.charge(Category::Tlbie, received);
+    });
+}
+
+/// Makes the contexts that guest code asked for. The list stays locked meanwhile, so that a number that
+/// is no longer on it is in `contexts`.
+fn adopt_newborn(
+    machine: &Arc<Machine>,
+    contexts: &mut Vec<Option<Context>>,
+    stacks: &mut StackPool,
+) -> Result<(), EngineError> {
+    let mut newborn = machine.newborn.lock();
+    for (id, code) in newborn.drain(..) {
+        let stack = stacks.take()?;
+        let context = Context::new(machine.clone(), code, stack);
+        if contexts.len() <= id.index() {
+            contexts.resize_with(id.index() + 1, || None);
+        }
+        contexts[id.index()] = Some(context);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests;
+mod threads;
+#[cfg(test)]
+mod threads_tests;

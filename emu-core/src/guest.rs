@@ -48,6 +48,10 @@ pub enum ContextEnd {
 }
 
 /// Guest code: a function over a [`Ctx`].
+///
+/// Under [`Engine::run_threads`](crate::Engine::run_threads) each verb may return on another host thread.
+/// Guest code therefore keeps nothing across a verb that belongs to a host thread: no guard of a host
+/// lock, no reference into a thread-local, no `Rc` shared with anything outside.
 pub type GuestCode = Box<dyn FnOnce(&mut Ctx<'_>) -> Run<ContextEnd> + Send>;
 
 /// Why a context gave its CPU back.
@@ -59,6 +63,8 @@ pub(crate) enum Pause {
     Wait,
     /// It switched to another context (already named in the CPU).
     Switch,
+    /// It waits until the other CPUs have done the invalidations it sent; in host threads only.
+    Completion,
 }
 
 pub(crate) type Resumed = Box<Cpu>;
@@ -69,6 +75,25 @@ type Ended = (Resumed, Result<ContextEnd, Exception>);
 pub(crate) struct Context {
     coroutine: Coroutine<Resumed, (Resumed, Pause), Ended, DefaultStack>,
 }
+
+// SAFETY: needed because a guest context goes on where its task does, on any CPU and so on any host
+// thread, and corosensei cannot know what lies on the stack. A context is moved whole, through a lock,
+// and resumed by one thread at a time (`Handover`), so what only its own stack refers to is never
+// touched by two threads. What comes in or goes out is `Send` by its type: `GuestCode`, `Machine`
+// behind its `Arc`, the CPU and the end (the assertions below). What is left is guest code that keeps,
+// across a verb, something tied to the host thread it began on: a lock's guard, a reference into a
+// thread-local, an `Rc` with a twin elsewhere. Types cannot forbid that; it is the contract of
+// `GuestCode`, which the kernel model keeps: it locks host state (reports, checkers) in blocks without a
+// verb, and the lints of this workspace refuse `Rc` and thread-locals.
+unsafe impl Send for Context {}
+
+const _: () = {
+    const fn crosses_threads<T: Send>() {}
+    crosses_threads::<Resumed>();
+    crosses_threads::<GuestCode>();
+    crosses_threads::<Arc<Machine>>();
+    crosses_threads::<(Pause, Ended)>();
+};
 
 pub(crate) enum Outcome {
     Paused(Pause),

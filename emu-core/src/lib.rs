@@ -1,5 +1,5 @@
 //! The CPU emulator: CPUs with their state and clocks, guest code written in Rust on coroutines, the
-//! deterministic engine, schedulers, costs and probes.
+//! engine (deterministic, or with a host thread for each CPU), schedulers, costs and probes.
 //!
 //! Owns *when* things happen and *which CPU* they happen on. Refuses to know what an operating system
 //! is: tasks, locks and page tables belong to the guest code above (`emu-linux`), the MMU itself to
@@ -25,16 +25,19 @@
 //! assert!(end.cpus[0].clock.get() > 0);
 //! ```
 
+mod board;
 mod cost;
 mod cpu;
 mod ctx;
 mod engine;
 mod exception;
 mod guest;
+mod handover;
 mod machine;
 mod probe;
 mod schedule;
 mod scheduler;
+mod sync;
 
 pub use cost::{Category, CostError, CostTable, CycleStack, Cycles, MachineKind};
 pub use cpu::{CpuId, CpuReport, HardwareCounters};

@@ -3,6 +3,7 @@
 //! Owns the shared hardware. Refuses per-CPU state and anything of the guest's.
 
 use crate::Cycles;
+use crate::board::Board;
 use crate::cost::{CostTable, MachineKind};
 use crate::cpu::CpuId;
 use crate::engine::EngineError;
@@ -60,14 +61,6 @@ impl MachineConfig {
     }
 }
 
-/// Mail for one CPU from the others.
-#[derive(Default)]
-pub(crate) struct Mailbox {
-    pub invalidations: Mutex<Vec<TlbInvalidate>>,
-    pub full: AtomicBool,
-    pub ipi: Mutex<Option<Cycles>>,
-}
-
 /// Bytes of a page that is watched as a whole.
 const WATCH_PAGE_BYTES: u64 = 4096;
 
@@ -78,11 +71,15 @@ pub struct Machine {
     pub(crate) costs: CostTable,
     pub(crate) cpus: u16,
     pub(crate) vectors: OnceLock<Arc<dyn Vectors>>,
-    pub(crate) mail: Vec<Mailbox>,
+    pub(crate) board: Board<TlbInvalidate>,
+    /// Each CPU has a host thread now.
+    pub(crate) threads: AtomicBool,
     pub(crate) newborn: Mutex<Vec<(ContextId, GuestCode)>>,
     pub(crate) contexts_free: Mutex<Vec<ContextId>>,
     pub(crate) contexts_count: AtomicU32,
     pub(crate) scheduler: Mutex<Box<dyn Scheduler>>,
+    /// The scheduler need not be asked.
+    follows_clocks: bool,
     pub(crate) stop: AtomicBool,
     irqs_off_max: AtomicU64,
     observer: OnceLock<Mutex<Box<dyn Observer>>>,
@@ -133,10 +130,12 @@ impl Machine {
             costs: config.costs,
             cpus: config.cpus,
             vectors: OnceLock::new(),
-            mail: (0..config.cpus).map(|_| Mailbox::default()).collect(),
+            board: Board::new(usize::from(config.cpus)),
+            threads: AtomicBool::new(false),
             newborn: Mutex::new(Vec::new()),
             contexts_free: Mutex::new(Vec::new()),
             contexts_count: AtomicU32::new(0),
+            follows_clocks: scheduler.follows_clocks(),
             scheduler: Mutex::new(scheduler),
             stop: AtomicBool::new(false),
             irqs_off_max: AtomicU64::new(0),
@@ -176,6 +175,7 @@ impl Machine {
     /// Asks the engine to end the run; guest code unwinds at its next verb that attends to the engine.
     pub fn request_stop(&self) {
         self.stop.store(true, Ordering::Release);
+        self.board.ring();
     }
 
     /// Longest span with external interrupts disabled on any CPU, exceptions that disable them and
@@ -201,7 +201,15 @@ impl Machine {
         self.stop.load(Ordering::Acquire)
     }
 
+    /// True if each CPU has a host thread now.
+    pub(crate) fn runs_threads(&self) -> bool {
+        self.threads.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn choose(&self, kind: Choice, options: Options) -> u64 {
+        if self.follows_clocks {
+            return options.clocked;
+        }
         self.scheduler.lock().choose(kind, options)
     }
 

@@ -40,6 +40,11 @@ pub struct Options {
 pub trait Scheduler: Send {
     /// A value below `options.count`.
     fn choose(&mut self, kind: Choice, options: Options) -> u64;
+
+    /// True if it always answers `options.clocked`, so that nobody need ask; asked once, before the run.
+    fn follows_clocks(&self) -> bool {
+        false
+    }
 }
 
 /// Follows the clocks: the CPU furthest behind goes on, interrupts come when due.
@@ -56,6 +61,10 @@ impl Clocked {
 impl Scheduler for Clocked {
     fn choose(&mut self, _kind: Choice, options: Options) -> u64 {
         options.clocked
+    }
+
+    fn follows_clocks(&self) -> bool {
+        true
     }
 }
 
@@ -168,6 +177,11 @@ impl Scheduler for Recorder {
         }
         self.asked += 1;
         value
+    }
+
+    fn follows_clocks(&self) -> bool {
+        // Then there is nothing to record.
+        self.inner.follows_clocks()
     }
 }
 

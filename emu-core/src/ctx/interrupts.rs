@@ -56,15 +56,12 @@ impl Ctx<'_> {
     pub fn send_ipi(&mut self, to: CpuId) -> Run<()> {
         self.begin()?;
         let delay = Cycles::new(self.machine.costs.ipi);
-        let Some(mail) = self.machine.mail.get(to.index()) else {
+        let at = self.now() + delay;
+        if !self.machine.board.send_interrupt(to.index(), at.get()) {
             return Err(Exception::Corrupt(
                 "inter-processor interrupt to a CPU that is not there",
             ));
-        };
-        let at = self.now() + delay;
-        let mut ipi = mail.ipi.lock();
-        *ipi = Some(ipi.map_or(at, |earlier| earlier.min(at)));
-        drop(ipi);
+        }
         // The receiver may have been waiting with nothing due, so this CPU's budget took no account of it.
         let cpu = self.cpu_mut();
         cpu.budget_end = cpu.budget_end.min(at);

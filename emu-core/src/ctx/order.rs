@@ -6,9 +6,9 @@
 use super::Ctx;
 use crate::cost::Category;
 use crate::exception::{Exception, Run, Step};
+use crate::guest::Pause;
 use crate::probe::{Event, Interest};
 use emu_mmu::{Barrier, Ea, TlbInvalidate};
-use std::sync::atomic::Ordering;
 
 impl Ctx<'_> {
     /// tlbie or tlbiel, as `operand.local` says. A global one reaches the other CPUs before they next
@@ -28,12 +28,7 @@ impl Ctx<'_> {
             cpu.counters.tlbie += 1;
             cpu.charge(Category::Tlbie, tlbie);
             let own = cpu.id.index();
-            for (index, mail) in self.machine.mail.iter().enumerate() {
-                if index != own {
-                    mail.invalidations.lock().push(operand);
-                    mail.full.store(true, Ordering::Release);
-                }
-            }
+            self.machine.board.post(own, &operand);
         }
         self.note_event(Interest::INVALIDATIONS, || Event::Invalidate {
             operand,
@@ -66,6 +61,9 @@ impl Ctx<'_> {
             cpu.counters.ptesync += 1;
         }
         cpu.charge(category, cycles);
+        if barrier == Barrier::Tlbsync && self.machine.runs_threads() {
+            self.pause(Pause::Completion);
+        }
         if barrier == Barrier::Ptesync {
             self.note_event(Interest::INVALIDATIONS, || Event::Ptesync);
         }
