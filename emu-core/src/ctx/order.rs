@@ -9,6 +9,7 @@ use crate::exception::{Exception, Run, Step};
 use crate::guest::Pause;
 use crate::probe::{Event, Interest};
 use emu_mmu::{Barrier, Ea, TlbInvalidate};
+use std::sync::atomic::{Ordering, fence};
 
 impl Ctx<'_> {
     /// tlbie or tlbiel, as `operand.local` says. A global one reaches the other CPUs before they next
@@ -61,13 +62,24 @@ impl Ctx<'_> {
             cpu.counters.ptesync += 1;
         }
         cpu.charge(category, cycles);
-        if barrier == Barrier::Tlbsync && self.machine.runs_threads() {
-            self.pause(Pause::Completion);
+        if self.machine.runs_threads() {
+            self.order_threads(barrier);
         }
         if barrier == Barrier::Ptesync {
             self.note_event(Interest::INVALIDATIONS, || Event::Ptesync);
         }
         Ok(())
+    }
+
+    /// What a barrier is between host threads.
+    #[inline(never)]
+    fn order_threads(&mut self, barrier: Barrier) {
+        match barrier {
+            // Loads acquire and stores release as it is.
+            Barrier::Isync | Barrier::Lwsync => {}
+            Barrier::Eieio | Barrier::Ptesync => fence(Ordering::SeqCst),
+            Barrier::Tlbsync => self.pause(Pause::Completion),
+        }
     }
 
     /// One turn of a wait for another CPU: lets the engine run the others.
