@@ -174,7 +174,9 @@ fn command() -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use emu_linux::{Backend, FirmwareFeature, KernelVersion, Pages, Preempt, ScheduleChoice};
+    use emu_linux::{
+        Backend, FirmwareFeature, KernelVersion, Mode, Pages, Preempt, ScheduleChoice,
+    };
 
     fn typed(line: &str) -> Result<CommandLine, clap::Error> {
         parse(line.split_whitespace().map(OsString::from))
@@ -189,7 +191,7 @@ mod tests {
     fn every_flag_reaches_its_field() {
         let line = "emu run s --policy p --kernel 6.1 --pages 64k --hpte-pages 4k --backend lpar --firmware-feature block-remove --htab-bits 12 \
                     --cpus 3 --seed 9 --touch 7 --operations 5 --pin --kernel-log k --json --fail-alloc 2 \
-                    --fail-map 6 --timer-period 20000 --migrate-every 4 --preempt none --schedule emu1:3.1 --no-check -o out";
+                    --fail-map 6 --timer-period 20000 --migrate-every 4 --preempt none --schedule emu1:3.1 --mode threads --no-check -o out";
         let Verb::Run(run) = typed(line).unwrap().verb else {
             panic!("not run")
         };
@@ -213,7 +215,10 @@ mod tests {
             (machine.timer_period, machine.migrate_every),
             (Some(20_000), Some(4))
         );
-        assert_eq!(machine.preempt, Some(Preempt::None));
+        assert_eq!(
+            (machine.preempt, machine.mode),
+            (Some(Preempt::None), Some(Mode::Threads))
+        );
         assert!(machine.pin && machine.no_check && run.output.json);
         assert_eq!(
             machine.schedule,
@@ -247,6 +252,7 @@ mod tests {
             ("emu run s --pages 16k", ["16k", "64k"]),
             ("emu run s --backend xen", ["xen", "lpar"]),
             ("emu run s --kernel 2.6.39", ["2.6.39", "2.6.38"]),
+            ("emu run s --mode thread", ["thread", "'threads'"]),
             ("emu run s --preempt ful", ["ful", "'full'"]),
             (
                 "emu run s --policy a --policy-file b",

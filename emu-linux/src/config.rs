@@ -3,6 +3,7 @@
 //! Owns the configuration that a program or the command fills in, and its checks.
 
 use crate::lazy_mmu::PolicyFile;
+use crate::mode::Mode;
 use crate::scenario::Scenario;
 use emu_core::Schedule;
 use serde::Serialize;
@@ -240,6 +241,8 @@ pub struct RunConfig {
     pub leaks: bool,
     /// Who makes the choices.
     pub schedule: ScheduleChoice,
+    /// The engine.
+    pub mode: Mode,
     /// Check the invariants.
     pub check: bool,
 }
@@ -268,6 +271,7 @@ impl RunConfig {
             migrate_every: None,
             leaks: false,
             schedule: ScheduleChoice::Clocked,
+            mode: Mode::Deterministic,
             check: true,
         }
     }

@@ -6,6 +6,7 @@
 use crate::config::{Progress, RunConfig, RunError, Source};
 use crate::injection::FailedAllocation;
 use crate::leaks::{Accounting, Leak};
+use crate::mode::Mode;
 use crate::report::RunReport;
 use crate::run::run;
 use serde::Serialize;
@@ -134,6 +135,15 @@ pub fn fail_each(
             what: "--fail-alloc",
             value: "each".to_owned(),
             right: format!("the scenario already lets allocation {nth} fail"),
+        });
+    }
+    if config.mode == Mode::Threads {
+        return Err(RunError::Value {
+            what: "--fail-alloc",
+            value: "each".to_owned(),
+            right: "the n-th allocation must be the same one in every run, and under `--mode threads` it \
+                    need not be; leave that out"
+                .to_owned(),
         });
     }
     let with = |fail_alloc| RunConfig {

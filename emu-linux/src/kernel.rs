@@ -74,6 +74,7 @@ pub struct Linux {
     pub(crate) pages_mapped: AtomicU64,
     pub(crate) preempt: Preempt,
     pub(crate) pin: bool,
+    pub(crate) tasks_move: bool,
     /// False where the CPU of each task is given from outside (a replay).
     pub(crate) balance: bool,
 }
@@ -241,6 +242,7 @@ impl Linux {
             pages_mapped: AtomicU64::new(0),
             preempt: config.preempt,
             pin: config.pin,
+            tasks_move: config.migrate_every.is_some() || config.mode.is_unordered(shape.cpus),
             balance,
         })
     }

@@ -246,9 +246,11 @@ pub struct RunReport {
     pub cpus: u16,
     /// Where kernel code can be preempted, `none`, `full` or `rt`.
     pub preempt: String,
+    /// The engine, `deterministic` or `threads`.
+    pub mode: String,
     /// Seed of the run.
     pub seed: u64,
-    /// Schedule string that replays the run's choices, unless it is very long.
+    /// Schedule string that replays the run's choices, unless it is very long or the host made them.
     pub schedule: Option<String>,
     /// The counters at the end.
     pub counters: CounterValues,
@@ -263,6 +265,12 @@ pub struct RunReport {
     pub reports_suppressed: u64,
     /// True if the invariants were checked.
     pub checked: bool,
+    /// Entries that were queued in batches; present where the invariants were checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries_queued: Option<u64>,
+    /// Those of them whose page the hardware was seen to invalidate in time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries_flushed: Option<u64>,
     /// Broken invariants.
     pub violations: Vec<ViolationReport>,
     /// Allocations and what was not given back; present where something was made to fail.

@@ -10,6 +10,7 @@ use crate::invariant::Monitor;
 use crate::kernel::{Linux, machine_config};
 use crate::lazy_mmu::LazyMmuPolicy;
 use crate::lazy_mmu::policy;
+use crate::mode::Mode;
 use crate::printk::Level;
 use crate::report::{CounterValues, CycleReport, RUN_SCHEMA, RunReport, TraceReport};
 use crate::task::KernelVectors;
@@ -66,6 +67,7 @@ pub fn run_policy(
     let version = config.kernel.unwrap_or(default_kernel);
     let cpus = config.cpus.unwrap_or(default_cpus);
     Disturbances::check(config, cpus)?;
+    Mode::check(config, cpus)?;
     let pages = work::pages(source, &work, config)?;
     let config = &RunConfig {
         htab_bits: work::htab_bits(&work, config, pages),
@@ -91,7 +93,7 @@ pub fn run_policy(
         monitor.clone(),
         balance,
     )?);
-    let (scheduler, schedule) = scheduler(config);
+    let (scheduler, schedule) = scheduler(config, cpus);
     let mut engine = Engine::with_observer(shape, scheduler, observer)?;
     engine
         .machine()
@@ -101,7 +103,7 @@ pub fn run_policy(
     let total = start(&mut engine, &linux, &mut work, config, &meter)?;
     let machine = engine.machine().clone();
     let mut watchdog = Watchdog::default();
-    let (end, oops) = finish(&mut engine, &linux, &mut |now| {
+    let (end, oops) = finish(&mut engine, &linux, config.mode, &mut |now| {
         let done = meter.done();
         progress(Progress { done, total });
         if watchdog.bites(now, done) {
@@ -164,9 +166,14 @@ impl Watchdog {
 fn finish(
     engine: &mut Engine,
     linux: &Linux,
+    mode: Mode,
     poll: &mut dyn FnMut(Cycles),
 ) -> Result<(RunEnd, Option<RunError>), RunError> {
-    match engine.run_polled(poll) {
+    let ended = match mode {
+        Mode::Deterministic => engine.run_polled(poll),
+        Mode::Threads => engine.run_threads_polled(poll),
+    };
+    match ended {
         Ok(end) => Ok((end, None)),
         Err(
             error @ (EngineError::Guest { .. }
@@ -207,12 +214,16 @@ impl Observer for Watch {
 
 type SharedSchedule = Arc<Mutex<Schedule>>;
 
-fn scheduler(config: &RunConfig) -> (Box<dyn Scheduler>, SharedSchedule) {
+fn scheduler(config: &RunConfig, cpus: u16) -> (Box<dyn Scheduler>, SharedSchedule) {
     let inner: Box<dyn Scheduler> = match &config.schedule {
         ScheduleChoice::Clocked => Box::new(Clocked::new()),
         ScheduleChoice::Random => Box::new(Random::new(config.seed, RANDOM_INTERRUPTS_PER_MILLE)),
         ScheduleChoice::Replay(schedule) => Box::new(Replay::new(schedule.clone())),
     };
+    if config.mode.is_unordered(cpus) {
+        // What the host decides has no place in a schedule.
+        return (inner, SharedSchedule::default());
+    }
     let (recorder, schedule) = Recorder::new(inner);
     (Box::new(recorder), schedule)
 }
@@ -306,8 +317,11 @@ fn collect(
         htab_bits: linux.hpt.groups_log2(),
         cpus: linux.cpus,
         preempt: linux.preempt.name().to_owned(),
+        mode: config.mode.name().to_owned(),
         seed: config.seed,
-        schedule: Some(schedule.to_string()).filter(|text| text.len() <= SCHEDULE_CHARS_MAX),
+        schedule: Some(schedule.to_string()).filter(|text| {
+            text.len() <= SCHEDULE_CHARS_MAX && !config.mode.is_unordered(linux.cpus)
+        }),
         counters: CounterValues {
             irqs_off_cycles_max: end.irqs_off_max.get(),
             ..linux.counters.values()
@@ -317,6 +331,8 @@ fn collect(
         reports: std::mem::take(&mut *linux.reports.lock()),
         reports_suppressed: linux.reports_suppressed.load(Ordering::Relaxed),
         checked: linux.monitor.is_some(),
+        entries_queued: None,
+        entries_flushed: None,
         violations: Vec::new(),
         accounting: None,
         oops: None,
@@ -328,6 +344,8 @@ fn collect(
         let monitor = monitor.lock();
         report.violations = monitor.violations();
         report.counters.flushes_repeated = monitor.flushes_repeated();
+        report.entries_queued = Some(monitor.queued());
+        report.entries_flushed = Some(monitor.flushed());
     }
     if let Work::Trace {
         importer,

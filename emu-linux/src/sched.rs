@@ -267,10 +267,8 @@ impl Linux {
             let home = cx.load_u64(at, "try_to_wake_up: task_cpu")?;
             let lock = field(percpu(home as u16), pcpu::RQ_LOCK);
             self.raw_lock(cx, lock, "try_to_wake_up: rq lock")?;
-            // Tasks that are pushed may have left meanwhile.
-            if self.disturbances.migrate_every.is_none()
-                || cx.load_u64(at, "try_to_wake_up: task_cpu")? == home
-            {
+            // Tasks that are pushed or pulled may have left meanwhile.
+            if !self.tasks_move || cx.load_u64(at, "try_to_wake_up: task_cpu")? == home {
                 return Ok(home);
             }
             self.raw_unlock(cx, lock, "try_to_wake_up: rq unlock")?;

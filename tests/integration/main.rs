@@ -15,3 +15,4 @@ mod rt;
 mod stripped;
 mod support;
 mod table_access;
+mod threads;

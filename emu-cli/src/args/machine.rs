@@ -3,7 +3,7 @@
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use emu_linux::{
-    Backend, FirmwareFeature, KernelVersion, Pages, Preempt, ScheduleChoice, Settings,
+    Backend, FirmwareFeature, KernelVersion, Mode, Pages, Preempt, ScheduleChoice, Settings,
 };
 
 /// What is emulated and how choices are made. A flag that is not given leaves the choice to the scenario's
@@ -72,6 +72,10 @@ pub struct MachineArgs {
     /// or a schedule as printed by an earlier run [default: clocked]
     #[arg(long, value_name = "clocked|random|STRING")]
     pub schedule: Option<ScheduleChoice>,
+    /// The engine: one host thread for all CPUs, which repeats a run byte for byte, or one for each CPU
+    /// [default: deterministic]
+    #[arg(long, value_name = "deterministic|threads", value_parser = mode_parser())]
+    pub mode: Option<Mode>,
     /// Do not check the invariants [default: they are checked]
     #[arg(long)]
     pub no_check: bool,
@@ -94,6 +98,7 @@ impl MachineArgs {
             preempt: self.preempt,
             pin: self.pin.then_some(true),
             schedule: self.schedule.clone(),
+            mode: self.mode,
             fail_alloc: match self.fail_alloc {
                 Some(FailAlloc::Nth(nth)) => Some(nth),
                 Some(FailAlloc::Each) | None => None,
@@ -103,6 +108,15 @@ impl MachineArgs {
             migrate_every: self.migrate_every,
         }
     }
+}
+
+fn mode_parser() -> impl TypedValueParser<Value = Mode> {
+    PossibleValuesParser::new(Mode::ALL.map(Mode::name)).try_map(|typed| {
+        Mode::ALL
+            .into_iter()
+            .find(|mode| mode.name() == typed)
+            .ok_or("no such engine")
+    })
 }
 
 fn kernel_parser() -> impl TypedValueParser<Value = KernelVersion> {

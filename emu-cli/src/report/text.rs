@@ -53,8 +53,12 @@ pub fn title(report: &RunReport, what: &str) -> String {
         "full" => String::new(),
         other => format!("  preempt {other}"),
     };
+    let mode = match report.mode.as_str() {
+        "deterministic" => String::new(),
+        other => format!("  mode {other}"),
+    };
     format!(
-        "{}  {what}  kernel {}  machine {}  {cpus}{preempt}  seed {}\n\
+        "{}  {what}  kernel {}  machine {}  {cpus}{preempt}{mode}  seed {}\n\
          {} pages, {} hash table of 2^{} groups\n",
         report.scenario,
         report.kernel,
@@ -74,6 +78,9 @@ fn schedule(report: &RunReport) -> String {
                 "schedule of {} characters (see --json)\n",
                 grouped(text.len() as u64)
             )
+        }
+        None if report.mode == "threads" => {
+            "no schedule: the host chose, and no other run need be like this one\n".to_owned()
         }
         None => "schedule too long to keep; the seed repeats it\n".to_owned(),
     }

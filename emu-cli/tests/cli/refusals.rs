@@ -153,3 +153,14 @@ fn help_and_version_are_no_errors() {
         );
     }
 }
+
+#[test]
+fn what_host_threads_cannot_repeat() {
+    let common = ["run", "vmalloc-pairs", "--policy", "mmotm", "--mode"];
+    let with = |more: &[&str]| refused(&[&common[..], more].concat());
+    let said = with(&["threads", "--cpus", "2", "--schedule", "emu1:1.1"]);
+    assert!(said.contains("`--mode threads`"), "{said}");
+    let said = with(&["threads", "--fail-alloc", "each"]);
+    assert!(said.contains("`--mode threads`"), "{said}");
+    assert!(with(&["thread"]).contains("'threads'"));
+}

@@ -6,9 +6,12 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Of a scenario; a capture adds `trace` and, with insert records, `groups`.
-const RUN_KEYS: [&str; 19] = [
+const RUN_KEYS: [&str; 22] = [
     "schema",
     "checked",
+    "entries_queued",
+    "entries_flushed",
+    "mode",
     "scenario",
     "policy",
     "kernel",
@@ -322,4 +325,24 @@ fn a_replay_adds_what_its_capture_says() {
     // As recorded: 6372 pages hashed, and each queued and flushed.
     assert_eq!(run["trace"]["recorded"]["need_flush"], 6372);
     assert_eq!(run["counters"]["need_flush"], 6372);
+}
+
+#[test]
+fn a_run_on_threads_says_so() {
+    let machine = ["--cpus", "2", "--operations", "5", "--mode", "threads"];
+    let words = ["compare", "user-random", "--policies", "no-power-batch"];
+    let (code, text) = printed(&[&words[..], &machine].concat());
+    assert_eq!(code, 0);
+    assert!(
+        text.lines().next().unwrap().contains("  mode threads  "),
+        "{text}"
+    );
+    let words = ["run", "user-random", "--policy", "no-power-batch"];
+    let (_, text) = printed(&[&words[..], &machine].concat());
+    assert!(text.contains("no schedule: the host chose"), "{text}");
+    let (_, json) = printed(&[&words[..], &machine, &["--json"]].concat());
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["mode"], "threads");
+    assert_eq!(json["schedule"], Value::Null);
+    assert_eq!(json["entries_queued"], json["entries_flushed"]);
 }

@@ -27,6 +27,9 @@
 //!
 //! A PTE whose flush was queued with the PTE left present (fork's write protection) keeps the slot
 //! and is right. The wait of one page is one wait for as many flushes as it was queued times.
+//!
+//! On threads: exact, as a checked run takes turns. Without them it would hold only for what the page-table
+//! lock orders: hash faults take none.
 
 use super::lost_flush::KeyMap;
 use super::page::{self, Page};

@@ -9,6 +9,9 @@
 //!
 //! Owns which stores the checker of `emu_mmu` is shown. That checker has a decoder of its own and
 //! shares nothing with the table's code.
+//!
+//! On threads: exact at each store, as a checked run takes turns. Without them it could be judged only
+//! over the whole table with all CPUs stopped: two inserts into two groups have no lock in common.
 
 use emu_mmu::{Duplicate, DuplicateChecker, Ra};
 use std::fmt;

@@ -27,6 +27,9 @@
 //!
 //! Owns the pending entries and the sections. Refuses to look at the hash table: that the entry
 //! itself was cleared there is not judged here.
+//!
+//! On threads: exact, as a checked run takes turns. Without them it would be for entries that their own
+//! task flushes; whether another's flush came in time is a matter of the order of the two.
 
 mod flushed;
 #[cfg(test)]

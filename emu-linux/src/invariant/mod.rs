@@ -5,8 +5,10 @@
 //! to stop a run, to change it, or to guess: a broken rule is counted, and told in full the first
 //! time.
 //!
-//! All the rules are exact in deterministic mode, where events arrive in the order they took
-//! place.
+//! All the rules are exact with both engines, because events arrive in the order they took place. The
+//! deterministic engine has one host thread. With a host thread for each CPU a checked run takes
+//! turns: what one CPU does between two of its stops, and what the kernel model tells meanwhile, is told
+//! before another CPU goes on (`emu_core::Engine::run_threads`). Each rule says what it would be without.
 
 mod batch_escape;
 mod duplicate_hpte;

@@ -18,6 +18,10 @@
 //!
 //! Judges each access outside the linear map, whose entries are bolted, so that the allocator's own
 //! links in free frames do not count. The last 65536 pages flushed are remembered.
+//!
+//! On threads: exact, as a checked run takes turns: an access is told in the turn in which its translation
+//! was looked up, and a CPU does what others invalidated when its turn begins. Without them an access
+//! served before an invalidation could be told after its ptesync.
 
 use super::lost_flush::KeyMap;
 use super::page::Page;

@@ -10,6 +10,8 @@
 //!
 //! A bit still set then is one violation and is forgotten. Decided from the stores into the hash
 //! table and into page tables; what the kernel says about its locks counts for nothing.
+//!
+//! On threads: exact, with turns or without: a bit's owner is one task, which tells of both stores.
 
 use crate::tracepoint::{Moment, Tracepoint};
 use emu_core::Step;

@@ -15,6 +15,8 @@
 //! exit are then forgotten.
 //!
 //! Owns the list of held locks. Refuses to check lock order or recursion.
+//!
+//! On threads: exact, with turns or without: count and locks are judged by their own task.
 
 use crate::tracepoint::Tracepoint;
 use std::fmt;

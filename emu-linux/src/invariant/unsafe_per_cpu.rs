@@ -8,6 +8,8 @@
 //! also those whose report the kernel's rate limit swallows.
 //!
 //! Owns that test. Refuses to judge whether the pointer was then used for anything.
+//!
+//! On threads: exact, with turns or without: each look-up is judged alone.
 
 use crate::tracepoint::Tracepoint;
 use std::fmt;

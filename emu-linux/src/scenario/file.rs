@@ -11,6 +11,7 @@ use crate::config::{
 };
 use crate::disturbance::{TIMER_PERIOD_MAX, TIMER_PERIOD_MIN};
 use crate::lazy_mmu::policy::policies;
+use crate::mode::Mode;
 use crate::workload::{self, Workload};
 use std::ops::{Range, RangeInclusive};
 use toml::de::{DeTable, DeValue};
@@ -31,6 +32,7 @@ const KEYS: &[&str] = &[
     "htab-bits",
     "seed",
     "schedule",
+    "mode",
     "pin",
     "touch",
     "operations",
@@ -136,21 +138,20 @@ impl<'t> Reader<'t> {
             "pages" => self.settings.pages = self.pages(entry),
             "hpte-pages" => self.settings.hpte_pages = self.pages(entry),
             "backend" => {
-                let all = Backend::ALL.map(|backend| (backend.name(), backend));
-                self.settings.backend = self.choice(entry, &all);
+                self.settings.backend = self.choice(entry, &Backend::ALL.map(|b| (b.name(), b)))
             }
             "firmware-feature" => {
                 let all = FirmwareFeature::ALL.map(|feature| (feature.name(), feature));
                 self.settings.firmware_feature = self.choice(entry, &all);
             }
             "preempt" => {
-                let all = Preempt::ALL.map(|preempt| (preempt.name(), preempt));
-                self.settings.preempt = self.choice(entry, &all);
+                self.settings.preempt = self.choice(entry, &Preempt::ALL.map(|p| (p.name(), p)))
             }
             "cpus" => self.settings.cpus = self.number(entry, 1..=64).map(|n| n as u16),
             "htab-bits" => self.settings.htab_bits = self.number(entry, 11..=28).map(|n| n as u8),
             "seed" => self.settings.seed = self.number(entry, 0..=u64::MAX),
             "schedule" => self.settings.schedule = self.schedule(entry),
+            "mode" => self.settings.mode = self.choice(entry, &Mode::ALL.map(|m| (m.name(), m))),
             "pin" => self.settings.pin = self.flag(entry),
             "touch" => {
                 self.touch_at = entry.span.start;

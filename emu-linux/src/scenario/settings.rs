@@ -3,6 +3,7 @@
 use crate::config::{
     Backend, FirmwareFeature, KernelVersion, Pages, Preempt, RunConfig, ScheduleChoice,
 };
+use crate::mode::Mode;
 
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
@@ -49,6 +50,8 @@ settings! {
     pin: bool,
     /// Who makes the choices.
     schedule: ScheduleChoice,
+    /// The engine.
+    mode: Mode,
     /// Which allocation of the kernel fails.
     fail_alloc: u64,
     /// Which page that vmalloc is to map is missing.
@@ -78,6 +81,7 @@ impl Settings {
             preempt: self.preempt.unwrap_or(usual.preempt),
             pin: self.pin.unwrap_or(usual.pin),
             schedule: schedule.unwrap_or(usual.schedule),
+            mode: self.mode.unwrap_or(usual.mode),
             fail_alloc: self.fail_alloc,
             fail_map: self.fail_map,
             timer_period: self.timer_period,
