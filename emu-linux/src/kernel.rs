@@ -181,7 +181,7 @@ pub fn machine_config(
         hpt,
         geometry: MachineConfig::geometry_of(machine),
         costs: CostTable::builtin(machine)?,
-        quantum: Cycles::new(2000),
+        quantum: config.mode.quantum(config.check),
     })
 }
 

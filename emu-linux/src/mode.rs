@@ -3,6 +3,7 @@
 //! Owns the choice and what does not go with it. Refuses how an engine works: that is `emu-core`'s.
 
 use crate::config::{RunConfig, RunError, ScheduleChoice};
+use emu_core::Cycles;
 
 /// The engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,15 @@ impl Mode {
     /// True if the order of things on this many CPUs is the host's.
     pub(crate) const fn is_unordered(self, cpus: u16) -> bool {
         matches!(self, Mode::Threads) && cpus > 1
+    }
+
+    /// Most cycles that a CPU runs ahead of another. Where CPUs run at the same time, waking a thread costs the
+    /// host as much as some thousands of them.
+    pub(crate) const fn quantum(self, checked: bool) -> Cycles {
+        match (self, checked) {
+            (Mode::Threads, false) => Cycles::new(40_000),
+            _ => Cycles::new(2000),
+        }
     }
 
     /// Refuses what host threads cannot give.

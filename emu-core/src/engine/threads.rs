@@ -27,8 +27,10 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-/// Stretches in a quantum: other CPUs wait no longer than one for an invalidation to be done.
+/// Stretches in a quantum, at least: other CPUs wait no longer than one for an invalidation to be done.
 const STRETCHES: u64 = 4;
+/// Longest stretch in cycles, however long the quantum.
+const STRETCH_MAX: u64 = 500;
 /// How long the thread that polls sleeps at most.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -247,7 +249,7 @@ impl Worker<'_> {
         let board = &machine.board;
         let allowed = match board.turn(self.index, crew.quantum, sleep, ready, look) {
             Turn::Run(allowed) if crew.machine.runs_threads() => {
-                allowed.min(crew.quantum / STRETCHES)
+                allowed.min((crew.quantum / STRETCHES).min(STRETCH_MAX))
             }
             Turn::Run(allowed) => allowed,
             Turn::Closed => return Ok(ControlFlow::Break(())),
