@@ -4,13 +4,14 @@
 //! each stored. Nothing is compared, hashed or locked. Refuses time: the caller has the clock.
 
 use crate::hpt::Hpt;
-use crate::memory::{Groups, GuestMemory, MemoryError};
+use crate::memory::{Groups, GuestMemory, MemoryError, prefetch_read};
 use core::fmt;
 
 /// The least loops over the groups of a table. They overwrite entries: use a table of no value.
 #[derive(Clone)]
 pub struct Limit<'m> {
     groups: Groups<'m>,
+    keys_ahead: usize,
 }
 
 impl fmt::Debug for Limit<'_> {
@@ -27,7 +28,26 @@ impl<'m> Limit<'m> {
     pub fn new(memory: &'m GuestMemory, hpt: &Hpt) -> Result<Self, MemoryError> {
         Ok(Limit {
             groups: Groups::new(memory, hpt.base(), hpt.groups_log2())?,
+            keys_ahead: 0,
         })
+    }
+
+    /// Fetches the keys themselves too, `keys_ahead` keys before they are looked at. 0 leaves that to
+    /// the host, which is slower where groups miss every cache.
+    pub fn with_keys_ahead(self, keys_ahead: usize) -> Self {
+        Limit { keys_ahead, ..self }
+    }
+
+    /// The key to fetch the group of, `distance` after key `i`.
+    #[inline(always)]
+    fn ahead<'k, T>(&self, keys: &'k [T], i: usize, distance: usize) -> Option<&'k T> {
+        if self.keys_ahead > 0
+            && i.is_multiple_of(4)
+            && let Some(far) = keys.get(i + distance + self.keys_ahead)
+        {
+            prefetch_read(far);
+        }
+        keys.get(i + distance)
     }
 
     /// For each key's group (the key's low bits): loads both lines and stores one word of each. Gives a
@@ -39,7 +59,7 @@ impl<'m> Limit<'m> {
             self.groups.prefetch_write(self.groups.group(group_of(key)));
         }
         for (i, key) in keys.iter().enumerate() {
-            if let Some(ahead) = keys.get(i + distance) {
+            if let Some(ahead) = self.ahead(keys, i, distance) {
                 self.groups
                     .prefetch_write(self.groups.group(group_of(ahead)));
             }
@@ -56,7 +76,7 @@ impl<'m> Limit<'m> {
             self.groups.prefetch(self.groups.group(group_of(key)));
         }
         for (i, key) in keys.iter().enumerate() {
-            if let Some(ahead) = keys.get(i + distance) {
+            if let Some(ahead) = self.ahead(keys, i, distance) {
                 self.groups.prefetch(self.groups.group(group_of(ahead)));
             }
             sum ^= self.groups.read_lines(self.groups.group(group_of(key)));
@@ -77,7 +97,7 @@ mod tests {
         let limit = Limit::new(&memory, &hpt).expect("inside");
         let keys = [5u64, 5 + (1 << 11), 7];
         assert_eq!(limit.read(&keys, |&k| k, 8), 0);
-        limit.change(&keys, |&k| k, 2);
+        limit.clone().with_keys_ahead(1).change(&keys, |&k| k, 2);
         for group in 0..2048u64 {
             for word in 0..16 {
                 let ra = hpt.base() + group * 128 + word * 8;

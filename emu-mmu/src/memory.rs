@@ -18,7 +18,7 @@ mod groups;
 mod vm_region;
 
 pub use file_map::FileMap;
-pub(crate) use groups::{GroupAt, Groups};
+pub(crate) use groups::{GroupAt, Groups, prefetch_read};
 #[cfg(feature = "vm-memory")]
 pub use vm_region::GuestRegion;
 

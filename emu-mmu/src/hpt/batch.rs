@@ -9,15 +9,17 @@
 mod clear;
 mod find;
 mod insert;
+mod pipeline;
 
 use super::Hpt;
 use crate::addr::{GroupIndex, HASH_MASK, HpteIndex, PageSize, SegmentSize, Vpn};
-use crate::hpte::{HpteFormat, HpteR, HpteV};
+use crate::hpte::{Hpte, HpteFormat, HpteR, HpteV};
 use crate::memory::{GroupAt, Groups, GuestMemory, MemoryError};
 use crate::pteg::{Backend, Chosen};
 use core::fmt;
 use core::marker::PhantomData;
 use core::sync::atomic::{Ordering, fence};
+use pipeline::{DISTANCE, DISTANCE_MAX};
 
 /// How a batch shares its table with others.
 pub trait Sharing: sealed::Sealed {
@@ -180,11 +182,8 @@ impl<S, F> Clone for Table<'_, S, F> {
     }
 }
 
-/// How many entries ahead a group is prefetched: the best of 8, 16, 32 and 64 in most runs of
-/// `emu bench hpt` on an Intel Xeon with AVX-512.
-const DISTANCE: usize = 32;
-/// The furthest.
-const DISTANCE_MAX: usize = 64;
+/// Tables up to this size stay in a second-level cache.
+const NEAR_BYTES: u64 = 512 << 10;
 
 impl Hpt {
     /// Batches on this table for one who has the memory alone.
@@ -213,7 +212,10 @@ impl<'m, S: Sharing> Batch<'m, S> {
             groups: Groups::new(memory, hpt.base(), hpt.groups_log2())?,
             format: hpt.format(),
             backend: Chosen::best(),
-            distance: DISTANCE,
+            distance: match hpt.size_bytes() {
+                ..=NEAR_BYTES => 0,
+                _ => DISTANCE,
+            },
             sharing: PhantomData,
         })
     }
@@ -224,7 +226,8 @@ impl<'m, S: Sharing> Batch<'m, S> {
         Some(Batch { backend, ..self })
     }
 
-    /// Prefetching `distance` entries ahead, at most 64; 0 prefetches nothing.
+    /// Prefetching `distance` entries ahead, at most 64; 0 prefetches nothing and takes every group to
+    /// be near, as is done unasked for tables of at most 512 KiB.
     pub fn with_distance(self, distance: usize) -> Self {
         let distance = distance.min(DISTANCE_MAX);
         Batch { distance, ..self }
@@ -252,6 +255,12 @@ impl<S: Sharing, F: Format> Table<'_, S, F> {
         self.decoded(at, slot, self.groups.load(at, word_of(slot)))
     }
 
+    /// Doubleword 0 in memory of an entry with this one in the layout of ISA 2.x.
+    #[inline(always)]
+    fn encoded(v: HpteV) -> u64 {
+        F::FORMAT.encode(Hpte { v, r: HpteR(0) }).0
+    }
+
     /// `dw0` of an entry in the layout of ISA 2.x: in ISA 3.0 B comes from doubleword 1.
     #[inline(always)]
     fn decoded(self, at: GroupAt, slot: u8, dw0: u64) -> HpteV {
@@ -267,40 +276,6 @@ impl<S: Sharing, F: Format> Table<'_, S, F> {
     #[inline(always)]
     fn index(self, at: GroupAt, slot: u8) -> HpteIndex {
         GroupIndex(self.groups.number(at)).slot(slot)
-    }
-}
-
-/// Runs `work` on each entry in order with the group that `place` gave for it. `place` is asked, and
-/// prefetches, `distance` entries ahead; `glance` has another look half-way, when the group is near.
-#[inline(always)]
-fn pipeline<T>(
-    entries: &[T],
-    distance: usize,
-    place: impl Fn(&T) -> GroupAt,
-    glance: impl Fn(&T, GroupAt),
-    mut work: impl FnMut(usize, &T, GroupAt),
-) {
-    if distance < 2 {
-        for (i, entry) in entries.iter().enumerate() {
-            work(i, entry, place(entry));
-        }
-        return;
-    }
-    let mut ring = [GroupAt::default(); DISTANCE_MAX];
-    for (entry, at) in entries.iter().zip(&mut ring[..distance]) {
-        *at = place(entry);
-    }
-    let half = distance / 2;
-    let halfway = entries.get(half..).unwrap_or_default();
-    let ahead = entries.get(distance..).unwrap_or_default();
-    for (i, ((entry, near), next)) in entries.iter().zip(halfway).zip(ahead).enumerate() {
-        let at = ring[i % DISTANCE_MAX];
-        ring[(i + distance) % DISTANCE_MAX] = place(next);
-        glance(near, ring[(i + half) % DISTANCE_MAX]);
-        work(i, entry, at);
-    }
-    for (i, entry) in entries.iter().enumerate().skip(ahead.len()) {
-        work(i, entry, ring[i % DISTANCE_MAX]);
     }
 }
 

@@ -14,6 +14,8 @@ use std::time::Instant;
 pub const FLUSH_ENTRIES: usize = 192;
 /// Prefetch distances of which the limit takes the best.
 pub const DISTANCES: [usize; 4] = [8, 16, 32, 64];
+/// Keys that the limit fetches ahead of those whose groups it fetches, if it does.
+const KEYS_AHEAD: usize = 48;
 /// What all pages have in common.
 pub const PAGES: Pages = Pages::new(SegmentSize::S1T, PageSize::P4K);
 
@@ -32,6 +34,7 @@ pub struct Table {
     pub huge_page_share: Option<f64>,
     distance_change: Cell<Option<usize>>,
     distance_read: Cell<Option<usize>>,
+    distance_keys_ahead: Cell<Option<usize>>,
 }
 
 /// The rate at the best of [`DISTANCES`]: all are tried the first time, the best one of then after.
@@ -100,6 +103,7 @@ impl Table {
             huge_page_share,
             distance_change: Cell::new(None),
             distance_read: Cell::new(None),
+            distance_keys_ahead: Cell::new(None),
         })
     }
 
@@ -139,6 +143,16 @@ impl Table {
                     scope.spawn(move || black_box(limit.change(part, group_of, distance)));
                 }
             });
+            mps(self.mappings.len(), began)
+        }))
+    }
+
+    /// The limit of changing groups if the keys are fetched ahead too.
+    pub fn limit_keys_ahead(&self) -> Result<Mps> {
+        let limit = Limit::new(&self.memory, &self.hpt)?.with_keys_ahead(KEYS_AHEAD);
+        Ok(best(&self.distance_keys_ahead, |distance| {
+            let began = Instant::now();
+            black_box(limit.change(&self.mappings, group_of, distance));
             mps(self.mappings.len(), began)
         }))
     }

@@ -1,11 +1,13 @@
 //! Batched invalidation: by page, and by entry as a kernel's flush batch has them.
 
-use super::{Batch, Format, Isa2, Isa3, Pages, Shape, Sharing, Table, pipeline, word_of};
+use super::pipeline::{self, Pass};
+use super::{Batch, Format, Isa2, Isa3, Pages, Shape, Sharing, Table, word_of};
 use crate::addr::{HpteIndex, Vpn};
 use crate::hpt::{CompareOrder, FlushEntry};
 use crate::hpte::{HpteFormat, HpteV};
 use crate::memory::GroupAt;
 use crate::pteg::{GroupKernel, GroupLoop};
+use core::marker::PhantomData;
 
 impl<S: Sharing> Batch<'_, S> {
     /// Clears doubleword 0 of the entry of each page, found as [`Self::find`] does. `cleared` gets the
@@ -43,30 +45,68 @@ impl<S: Sharing> Batch<'_, S> {
     pub fn flush(&mut self, entries: &[FlushEntry], compare: CompareOrder) -> u32 {
         let distance = self.distance;
         let cleared = match self.format {
-            HpteFormat::Isa2 => self.table::<Isa2>().flush(entries, compare, distance),
-            HpteFormat::Isa3 => self.table::<Isa3>().flush(entries, compare, distance),
+            HpteFormat::Isa2 => flush(self.table::<Isa2>(), entries, compare, distance),
+            HpteFormat::Isa3 => flush(self.table::<Isa3>(), entries, compare, distance),
         };
         self.complete();
         cleared
     }
 }
 
-impl<S: Sharing, F: Format> Table<'_, S, F> {
-    fn flush(self, entries: &[FlushEntry], compare: CompareOrder, distance: usize) -> u32 {
-        let mut cleared = 0;
-        let groups = self.groups;
-        let line = |entry: &FlushEntry| {
-            let (at, slot) = (groups.group(entry.index.group().0), entry.index.slot());
-            groups.prefetch_write_doubleword(at, word_of(slot));
-            at
-        };
-        let clear = |_, &FlushEntry { index, want }: &FlushEntry, at| {
-            cleared += u32::from(self.clear(at, index.slot(), want, compare));
-        };
-        pipeline(entries, distance, line, |_, _| (), clear);
-        cleared
+fn flush<S: Sharing, F: Format>(
+    table: Table<'_, S, F>,
+    entries: &[FlushEntry],
+    compare: CompareOrder,
+    distance: usize,
+) -> u32 {
+    let mut cleared = 0;
+    let pass = FlushPass {
+        table,
+        compare,
+        cleared: &mut cleared,
+    };
+    pipeline::run(pass, entries, distance);
+    cleared
+}
+
+struct FlushPass<'b, 'm, S, F> {
+    table: Table<'m, S, F>,
+    compare: CompareOrder,
+    cleared: &'b mut u32,
+}
+
+impl<S: Sharing, F: Format> Pass for FlushPass<'_, '_, S, F> {
+    type Entry = FlushEntry;
+    type Ready = FlushEntry;
+
+    #[inline(always)]
+    fn place(&self, entry: &FlushEntry) -> GroupAt {
+        self.table.groups.group(entry.index.group().0)
     }
 
+    #[inline(always)]
+    fn ready(&self, &entry: &FlushEntry) -> FlushEntry {
+        entry
+    }
+
+    #[inline(always)]
+    fn fetch(&self, entry: &FlushEntry, at: GroupAt) {
+        let word = word_of(entry.index.slot());
+        self.table.groups.prefetch_write_doubleword(at, word);
+    }
+
+    #[inline(always)]
+    fn glance(&self, _: FlushEntry, _: GroupAt) {}
+
+    #[inline(always)]
+    fn work(&mut self, _: usize, entry: FlushEntry, at: GroupAt) -> bool {
+        let slot = entry.index.slot();
+        *self.cleared += u32::from(self.table.clear(at, slot, entry.want, self.compare));
+        false
+    }
+}
+
+impl<S: Sharing, F: Format> Table<'_, S, F> {
     /// Clears an entry that is valid and matches, under its lock if others are there.
     #[inline(always)]
     fn clear(self, at: GroupAt, slot: u8, want: HpteV, compare: CompareOrder) -> bool {
@@ -115,36 +155,63 @@ where
 
     #[inline(always)]
     fn run<K: GroupKernel>(self) {
-        let InvalidateLoop {
-            table,
-            distance,
-            shape,
-            vpns,
-            mut cleared,
-        } = self;
+        let pass = InvalidatePass {
+            table: self.table,
+            shape: self.shape,
+            cleared: self.cleared,
+            kernel: PhantomData::<K>,
+        };
+        pipeline::run(pass, self.vpns, self.distance);
+    }
+}
+
+struct InvalidatePass<'m, S, F, C, K> {
+    table: Table<'m, S, F>,
+    shape: Shape,
+    cleared: C,
+    kernel: PhantomData<K>,
+}
+
+impl<S, F, C, K> Pass for InvalidatePass<'_, S, F, C, K>
+where
+    S: Sharing,
+    F: Format,
+    C: FnMut(usize, Option<HpteIndex>),
+    K: GroupKernel,
+{
+    type Entry = Vpn;
+    /// What doubleword 0 must be in the primary group.
+    type Ready = HpteV;
+
+    #[inline(always)]
+    fn place(&self, &vpn: &Vpn) -> GroupAt {
+        self.table.groups.group(self.shape.hash(vpn))
+    }
+
+    #[inline(always)]
+    fn ready(&self, &vpn: &Vpn) -> HpteV {
+        self.shape.v(vpn).with_valid()
+    }
+
+    #[inline(always)]
+    fn fetch(&self, _: &Vpn, at: GroupAt) {
+        self.table.groups.prefetch_write(at);
+    }
+
+    #[inline(always)]
+    fn glance(&self, want: HpteV, at: GroupAt) {
+        let groups = self.table.groups;
+        if !self.table.glance::<K>(at, want) {
+            groups.prefetch_write(groups.other(at));
+        }
+    }
+
+    #[inline(always)]
+    fn work(&mut self, i: usize, want: HpteV, at: GroupAt) -> bool {
         let order = CompareOrder::BeforeLock;
-        pipeline(
-            vpns,
-            distance,
-            #[inline(always)]
-            |&vpn| {
-                let at = table.groups.group(shape.hash(vpn));
-                table.groups.prefetch_write(at);
-                at
-            },
-            #[inline(always)]
-            |&vpn, at| {
-                if !table.glance::<K>(at, shape.v(vpn)) {
-                    table.groups.prefetch_write(table.groups.other(at));
-                }
-            },
-            #[inline(always)]
-            |i, &vpn, at| {
-                let want = shape.v(vpn);
-                let place = table.find_one::<K>(at, want);
-                let place = place.filter(|&(at, slot)| table.clear(at, slot, want, order));
-                cleared(i, place.map(|(at, slot)| table.index(at, slot)));
-            },
-        );
+        let place = self.table.find_one::<K>(at, want);
+        let place = place.filter(|&(at, slot)| self.table.clear(at, slot, want, order));
+        (self.cleared)(i, place.map(|(at, slot)| self.table.index(at, slot)));
+        place.is_none_or(|(found, _)| found != at)
     }
 }

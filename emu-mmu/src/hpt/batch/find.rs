@@ -1,10 +1,13 @@
 //! Batched find.
 
-use super::{Batch, Format, Isa2, Isa3, Pages, Shape, Sharing, Slots, Table, pipeline};
+use super::pipeline::{self, Pass};
+use super::{Batch, Format, Isa2, Isa3, Pages, Shape, Sharing, Slots, Table};
 use crate::addr::{HpteIndex, Vpn};
-use crate::hpte::{Hpte, HpteFormat, HpteR, HpteV};
+use crate::hpte::{HpteFormat, HpteV};
 use crate::memory::GroupAt;
 use crate::pteg::{GroupKernel, GroupLoop};
+use core::hint::select_unpredictable;
+use core::marker::PhantomData;
 
 /// What a search compares: B, AVPN, H and V.
 const COMPARED: HpteV = HpteV(HpteV::COMPARE_MASK | HpteV::SECONDARY | HpteV::VALID);
@@ -35,38 +38,55 @@ impl<S: Sharing> Batch<'_, S> {
 }
 
 impl<S: Sharing, F: Format> Table<'_, S, F> {
-    /// Doubleword 0 in memory of an entry with this one in the layout of ISA 2.x.
-    #[inline(always)]
-    fn encoded(v: HpteV) -> u64 {
-        F::FORMAT.encode(Hpte { v, r: HpteR(0) }).0
-    }
+    /// Whether the compare of a group says all: not if others write, nor if B lies in doubleword 1.
+    const EXACT: bool = !S::SHARED && matches!(F::FORMAT, HpteFormat::Isa2);
 
-    /// The slot of a group that matches; H counts.
+    /// The slot of a group that matches `want`, which is `dw0` in memory; H counts.
     #[inline(always)]
-    fn find_in<K: GroupKernel>(self, at: GroupAt, want: HpteV) -> Option<u8> {
-        let (dw0, mask) = (Self::encoded(want), Self::encoded(COMPARED));
+    fn find_in<K: GroupKernel>(self, at: GroupAt, want: HpteV, dw0: u64) -> Option<u8> {
+        let mask = Self::encoded(COMPARED);
         let hits = self.groups.masked_equal::<K>(at, dw0, mask);
-        // All there is to compare was compared, unless others write or B lies in doubleword 1.
-        let exact = !S::SHARED && mask == COMPARED.0;
-        Slots(hits).find(|&slot| exact || (self.v_at(at, slot).0 ^ want.0) & COMPARED.0 == 0)
+        Slots(hits).find(|&slot| Self::EXACT || (self.v_at(at, slot).0 ^ want.0) & COMPARED.0 == 0)
     }
 
-    /// Whether a primary group seems to have the entry.
+    /// The same where both groups are near: no branch depends on which of them has the page, if any,
+    /// because a branch that the host cannot foresee costs more than the compare.
     #[inline(always)]
-    pub(super) fn glance<K: GroupKernel>(self, at: GroupAt, v: HpteV) -> bool {
-        let (dw0, mask) = (Self::encoded(v.with_valid()), Self::encoded(COMPARED));
+    fn find_near<K: GroupKernel>(self, at: GroupAt, want: HpteV) -> Option<HpteIndex> {
+        let (dw0, mask) = (Self::encoded(want), Self::encoded(COMPARED));
+        let (other, secondary) = (self.groups.other(at), dw0 | HpteV::SECONDARY);
+        let primary = u32::from(self.groups.masked_equal::<K>(at, dw0, mask));
+        let secondary = u32::from(self.groups.masked_equal::<K>(other, secondary, mask));
+        let hits = primary | secondary << 8;
+        if !Self::EXACT && hits != 0 {
+            let place = self.find_one::<K>(at, want);
+            return place.map(|(at, slot)| self.index(at, slot));
+        }
+        let group = select_unpredictable(primary != 0, at, other);
+        let index = self.index(group, hits.trailing_zeros() as u8 & 7);
+        select_unpredictable(hits != 0, Some(index), None)
+    }
+
+    /// Whether a primary group seems to have an entry.
+    #[inline(always)]
+    pub(super) fn glance<K: GroupKernel>(self, at: GroupAt, want: HpteV) -> bool {
+        let (dw0, mask) = (Self::encoded(want), Self::encoded(COMPARED));
         self.groups.masked_equal::<K>(at, dw0, mask) != 0
     }
 
-    /// Finds one page, in its primary group first.
+    /// Finds one page, in its primary group first. `want` has V and not H.
     #[inline(always)]
-    pub(super) fn find_one<K: GroupKernel>(self, at: GroupAt, v: HpteV) -> Option<(GroupAt, u8)> {
-        let want = v.with_valid();
-        if let Some(slot) = self.find_in::<K>(at, want) {
+    pub(super) fn find_one<K: GroupKernel>(
+        self,
+        at: GroupAt,
+        want: HpteV,
+    ) -> Option<(GroupAt, u8)> {
+        let dw0 = Self::encoded(want);
+        if let Some(slot) = self.find_in::<K>(at, want, dw0) {
             return Some((at, slot));
         }
         let at = self.groups.other(at);
-        let slot = self.find_in::<K>(at, want.with_secondary())?;
+        let slot = self.find_in::<K>(at, want.with_secondary(), dw0 | HpteV::SECONDARY)?;
         Some((at, slot))
     }
 }
@@ -89,33 +109,66 @@ where
 
     #[inline(always)]
     fn run<K: GroupKernel>(self) {
-        let FindLoop {
-            table,
-            distance,
-            shape,
-            vpns,
-            mut found,
-        } = self;
-        pipeline(
-            vpns,
-            distance,
-            #[inline(always)]
-            |&vpn| {
-                let at = table.groups.group(shape.hash(vpn));
-                table.groups.prefetch(at);
-                at
-            },
-            #[inline(always)]
-            |&vpn, at| {
-                if !table.glance::<K>(at, shape.v(vpn)) {
-                    table.groups.prefetch(table.groups.other(at));
-                }
-            },
-            #[inline(always)]
-            |i, &vpn, at| {
-                let place = table.find_one::<K>(at, shape.v(vpn));
-                found(i, place.map(|(at, slot)| table.index(at, slot)));
-            },
-        );
+        let pass = FindPass {
+            table: self.table,
+            shape: self.shape,
+            near: self.distance == 0,
+            found: self.found,
+            kernel: PhantomData::<K>,
+        };
+        pipeline::run(pass, self.vpns, self.distance);
+    }
+}
+
+struct FindPass<'m, S, F, C, K> {
+    table: Table<'m, S, F>,
+    shape: Shape,
+    near: bool,
+    found: C,
+    kernel: PhantomData<K>,
+}
+
+impl<S, F, C, K> Pass for FindPass<'_, S, F, C, K>
+where
+    S: Sharing,
+    F: Format,
+    C: FnMut(usize, Option<HpteIndex>),
+    K: GroupKernel,
+{
+    type Entry = Vpn;
+    /// What doubleword 0 must be in the primary group.
+    type Ready = HpteV;
+
+    #[inline(always)]
+    fn place(&self, &vpn: &Vpn) -> GroupAt {
+        self.table.groups.group(self.shape.hash(vpn))
+    }
+
+    #[inline(always)]
+    fn ready(&self, &vpn: &Vpn) -> HpteV {
+        self.shape.v(vpn).with_valid()
+    }
+
+    #[inline(always)]
+    fn fetch(&self, _: &Vpn, at: GroupAt) {
+        self.table.groups.prefetch(at);
+    }
+
+    #[inline(always)]
+    fn glance(&self, want: HpteV, at: GroupAt) {
+        if !self.table.glance::<K>(at, want) {
+            self.table.groups.prefetch(self.table.groups.other(at));
+        }
+    }
+
+    #[inline(always)]
+    fn work(&mut self, i: usize, want: HpteV, at: GroupAt) -> bool {
+        if self.near {
+            (self.found)(i, self.table.find_near::<K>(at, want));
+            return false;
+        }
+        let place = self.table.find_one::<K>(at, want);
+        (self.found)(i, place.map(|(at, slot)| self.table.index(at, slot)));
+        place.is_none_or(|(found, _)| found != at)
     }
 }

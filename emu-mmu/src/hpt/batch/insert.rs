@@ -1,10 +1,12 @@
 //! Batched insert: the lowest free slot of the primary group, then of the secondary one.
 
-use super::{Batch, Format, Isa2, Isa3, Mapping, Pages, Sharing, Slots, Table, pipeline, word_of};
+use super::pipeline::{self, Pass};
+use super::{Batch, Format, Isa2, Isa3, Mapping, Pages, Sharing, Slots, Table, word_of};
 use crate::addr::HpteIndex;
 use crate::hpte::{Hpte, HpteFormat, HpteR, HpteV};
 use crate::memory::GroupAt;
 use crate::pteg::{GroupKernel, GroupLoop};
+use core::marker::PhantomData;
 
 impl<S: Sharing> Batch<'_, S> {
     /// Puts an entry into the table for each page, in order: into the lowest free slot of its primary
@@ -90,12 +92,11 @@ impl<S: Sharing, F: Format> Table<'_, S, F> {
         }
     }
 
-    /// Writes an entry into the lowest free slot of a group.
+    /// Puts an entry, encoded, into the lowest free slot of a group.
     #[inline(always)]
-    fn insert_in<K: GroupKernel>(self, at: GroupAt, v: HpteV, r: HpteR) -> Option<HpteIndex> {
+    fn insert_in<K: GroupKernel>(self, at: GroupAt, dw0: u64, dw1: u64) -> Option<HpteIndex> {
         let free = self.groups.masked_equal::<K>(at, 0, HpteV::VALID);
         let slot = Slots(free).find(|&slot| self.claim(at, slot))?;
-        let (dw0, dw1) = F::FORMAT.encode(Hpte { v, r });
         self.groups.store(at, word_of(slot) + 1, dw1);
         self.groups.store(at, word_of(slot), dw0);
         Some(self.index(at, slot))
@@ -123,45 +124,74 @@ where
 
     #[inline(always)]
     fn run<K: GroupKernel>(self) {
-        let InsertLoop {
-            table,
-            distance,
-            entries,
-            hash,
-            words,
-            mut placed,
-        } = self;
-        pipeline(
-            entries,
-            distance,
-            #[inline(always)]
-            |entry| {
-                let at = table.groups.group(hash(entry));
-                table.groups.prefetch_write(at);
-                at
-            },
-            #[inline(always)]
-            |_, at| {
-                // Groups only fill up: a full one will still be full.
-                if table.groups.masked_equal::<K>(at, 0, HpteV::VALID) == 0 {
-                    table.groups.prefetch_write(table.groups.other(at));
-                }
-            },
-            #[inline(always)]
-            |i, entry, at| {
-                let (v, r) = words(entry);
-                let v = v.with_valid().without_lock();
-                let first = table.insert_in::<K>(at, v, r);
-                // No closure round a kernel: it would be compiled without the CPU feature.
-                let place = match first {
-                    Some(_) => first,
-                    None => {
-                        let other = table.groups.other(at);
-                        table.insert_in::<K>(other, v.with_secondary(), r)
-                    }
-                };
-                placed(i, place);
-            },
-        );
+        let pass = InsertPass {
+            table: self.table,
+            hash: self.hash,
+            words: self.words,
+            placed: self.placed,
+            kind: PhantomData::<(K, T)>,
+        };
+        pipeline::run(pass, self.entries, self.distance);
+    }
+}
+
+struct InsertPass<'m, S, F, T, H, W, P, K> {
+    table: Table<'m, S, F>,
+    hash: H,
+    words: W,
+    placed: P,
+    kind: PhantomData<(K, T)>,
+}
+
+impl<S, F, T, H, W, P, K> Pass for InsertPass<'_, S, F, T, H, W, P, K>
+where
+    S: Sharing,
+    F: Format,
+    H: Fn(&T) -> u64,
+    W: Fn(&T) -> (HpteV, HpteR),
+    P: FnMut(usize, Option<HpteIndex>),
+    K: GroupKernel,
+{
+    type Entry = T;
+    /// Both doublewords for the primary group.
+    type Ready = (u64, u64);
+
+    #[inline(always)]
+    fn place(&self, entry: &T) -> GroupAt {
+        self.table.groups.group((self.hash)(entry))
+    }
+
+    #[inline(always)]
+    fn ready(&self, entry: &T) -> (u64, u64) {
+        let (v, r) = (self.words)(entry);
+        let v = v.with_valid().without_lock();
+        F::FORMAT.encode(Hpte { v, r })
+    }
+
+    #[inline(always)]
+    fn fetch(&self, _: &T, at: GroupAt) {
+        self.table.groups.prefetch_write(at);
+    }
+
+    #[inline(always)]
+    fn glance(&self, _: (u64, u64), at: GroupAt) {
+        // Groups only fill up: a full one will still be full.
+        let groups = self.table.groups;
+        if groups.masked_equal::<K>(at, 0, HpteV::VALID) == 0 {
+            groups.prefetch_write(groups.other(at));
+        }
+    }
+
+    #[inline(always)]
+    fn work(&mut self, i: usize, (dw0, dw1): (u64, u64), at: GroupAt) -> bool {
+        // No closure round a kernel: it would be compiled without the CPU feature.
+        if let Some(index) = self.table.insert_in::<K>(at, dw0, dw1) {
+            (self.placed)(i, Some(index));
+            return false;
+        }
+        let other = self.table.groups.other(at);
+        let dw0 = dw0 | HpteV::SECONDARY;
+        (self.placed)(i, self.table.insert_in::<K>(other, dw0, dw1));
+        true
     }
 }

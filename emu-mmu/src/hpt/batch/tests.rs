@@ -73,6 +73,11 @@ fn mapping(vpn: u64) -> Mapping {
     }
 }
 
+/// Distances with and without prefetch, of whole blocks and not.
+fn distance() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(0), Just(16), 1usize..80]
+}
+
 /// The slot of each page, or a slot that is not its own.
 fn flush_entries(
     pages: Pages,
@@ -159,7 +164,7 @@ proptest! {
         one_tb: bool,
         base in prop::sample::select(&[PageSize::P4K, PageSize::P64K, PageSize::P16M]),
         bolted: bool,
-        distance in 0usize..40,
+        distance in distance(),
     ) {
         let format = if isa3 { HpteFormat::Isa3 } else { HpteFormat::Isa2 };
         let segment = if one_tb { SegmentSize::S1T } else { SegmentSize::S256M };
@@ -195,8 +200,11 @@ fn shared_batches_of_two_threads_lose_and_double_nothing() {
             .collect()
     };
     let halves = [half(0), half(1)];
-    for _ in 0..200 {
-        let batch = hpt.shared(&memory).expect("inside");
+    for round in 0..200 {
+        let batch = hpt
+            .shared(&memory)
+            .expect("inside")
+            .with_distance(16 * (round % 2));
         let lost: u32 = std::thread::scope(|scope| {
             let threads = halves.iter().map(|mappings| {
                 let mut batch = batch.clone();
@@ -253,6 +261,7 @@ proptest! {
         present in prop::collection::btree_set(vpn(), 0..400),
         sought in prop::collection::vec(vpn(), 1..400),
         isa3: bool,
+        distance in distance(),
     ) {
         let format = if isa3 { HpteFormat::Isa3 } else { HpteFormat::Isa2 };
         let (mut memory, hpt) = table(format);
@@ -266,7 +275,7 @@ proptest! {
         prop_assert_eq!(distinct.len(), map.len(), "a slot given twice");
         let vpns: Vec<_> = sought.iter().copied().map(Vpn::new).collect();
         for backend in Backend::ALL.into_iter().filter(|b| b.is_available()) {
-            let batch = hpt.exclusive(&mut memory).expect("inside");
+            let batch = hpt.exclusive(&mut memory).expect("inside").with_distance(distance);
             let batch = batch.with_backend(backend).expect("available");
             let mut found = Vec::new();
             batch.find(pages, &vpns, |i, place| found.push((i, place)));

@@ -13,21 +13,24 @@ pub fn run<L: GroupLoop>(work: L) -> L::Output {
 
 pub struct Avx512;
 
-/// A line of 64 bytes. Assembly, because others may be storing there: a Rust load would have to be
-/// atomic.
+/// The doublewords 0 of a group. Assembly, because others may be storing there: a Rust load would have
+/// to be atomic.
 ///
 /// # Safety
-/// `at` points to 64 readable bytes.
+/// `group` points to 128 readable bytes.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn load(at: *const u64) -> __m512i {
+unsafe fn doublewords0(group: *const u64) -> __m512i {
+    let even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
     let value: __m512i;
-    // SAFETY: reads the 64 bytes that the caller vouches for and changes nothing.
+    // SAFETY: reads the 128 bytes that the caller vouches for and changes nothing.
     unsafe {
         asm!(
             "vmovdqu64 {value}, zmmword ptr [{at}]",
-            at = in(reg) at,
-            value = lateout(zmm_reg) value,
+            "vpermt2q {value}, {even}, zmmword ptr [{at} + 64]",
+            at = in(reg) group,
+            even = in(zmm_reg) even,
+            value = out(zmm_reg) value,
             options(readonly, nostack, preserves_flags),
         );
     }
@@ -38,12 +41,10 @@ unsafe fn load(at: *const u64) -> __m512i {
 unsafe impl GroupKernel for Avx512 {
     #[inline(always)]
     unsafe fn masked_equal(group: *const u64, want: u64, mask: u64) -> u8 {
-        // SAFETY: intrinsics and assembly of a feature that the caller vouches for; both loads lie
-        // in the 128 bytes that it vouches for.
+        // SAFETY: intrinsics and assembly of a feature that the caller vouches for, on the 128 bytes
+        // that it vouches for.
         unsafe {
-            let (low, high) = (load(group), load(group.add(8)));
-            let even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
-            let dw0 = _mm512_permutex2var_epi64(low, even, high);
+            let dw0 = doublewords0(group);
             let want = _mm512_set1_epi64(want.to_be().cast_signed());
             let mask = _mm512_set1_epi64(mask.to_be().cast_signed());
             _mm512_testn_epi64_mask(_mm512_xor_si512(dw0, want), mask)
