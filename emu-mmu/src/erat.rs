@@ -70,6 +70,8 @@ pub struct Erat {
     /// Effective page << 1 | 1, or 0.
     tags: Vec<u64>,
     slots: Vec<Slot>,
+    /// Slots in use.
+    present: usize,
     rows: Rows,
     pages: Pages,
     replacer: Replacer,
@@ -91,6 +93,7 @@ impl Erat {
             geometry,
             tags: vec![0; n],
             slots: vec![Slot::default(); n],
+            present: 0,
             rows: Rows::new(),
             pages: Pages::new(),
             replacer: Replacer::new(geometry, replacement),
@@ -119,6 +122,9 @@ impl Erat {
     /// The slot that holds the page of `ea`.
     #[inline]
     pub(crate) fn find(&mut self, ea: Ea) -> Option<usize> {
+        if !self.rows.may_hold(ea) {
+            return None;
+        }
         let guess = self.rows.guess(ea);
         if self.tags.get(guess) == Some(&tag(ea)) {
             return Some(guess);
@@ -163,7 +169,8 @@ impl Erat {
         if self.tags[slot] != 0 {
             self.tags[slot] = 0;
             let entry = &self.slots[slot].entry;
-            self.rows.forget(entry.ea, slot);
+            self.rows.remove(entry.ea, slot);
+            self.present -= 1;
             self.pages.remove(entry.vpn, entry.actual);
         }
     }
@@ -192,23 +199,31 @@ impl Erat {
                 }
             }
         }
-        let ways = self.ways(ea);
-        let set = ways.start / self.geometry.ways as usize;
-        let (mut same, mut free) = (None, None);
-        for (i, &t) in ways.clone().zip(&self.tags[ways]) {
-            if t == tag(ea) {
-                same = Some(i);
-            } else if t == 0 {
-                free = Some(i);
-            }
-        }
-        let slot = same.or(free).unwrap_or_else(|| self.replacer.victim(set));
+        let slot = self.slot_for(ea);
         self.clear(slot);
         self.tags[slot] = tag(ea);
         self.slots[slot] = Slot { entry, permits };
-        self.rows.found(ea, slot);
+        self.present += 1;
+        self.rows.add(ea, slot);
         self.pages.add(entry.vpn, entry.actual, slot);
         self.replacer.touch(slot);
+    }
+
+    /// The slot for a page: its own, a free one, or the policy's victim.
+    fn slot_for(&mut self, ea: Ea) -> usize {
+        if let Some(same) = self.find(ea) {
+            return same;
+        }
+        let ways = self.ways(ea);
+        let set = ways.start / self.geometry.ways as usize;
+        let free = match self.present < self.tags.len() {
+            true => self.tags[ways.clone()].iter().rposition(|&t| t == 0),
+            false => None,
+        };
+        match free {
+            Some(way) => ways.start + way,
+            None => self.replacer.victim(set),
+        }
     }
 
     /// Removes the entries for which `pred` holds and returns how many went.

@@ -81,7 +81,13 @@ pub(crate) struct Replacer {
     /// of each set.
     state: Vec<u64>,
     clock: u64,
+    /// Lru of one set of many ways: the ways as they were last put in order of use, and the use that
+    /// each then had, oldest last. A way used since is younger than all that are left here.
+    aged: Vec<(u64, u32)>,
 }
+
+/// Ways above which a scan for the oldest costs more than an order kept for a while.
+const WAYS_SCANNED: usize = 8;
 
 impl Replacer {
     /// State for a checked geometry.
@@ -101,6 +107,7 @@ impl Replacer {
             leaves,
             state: vec![0; len],
             clock,
+            aged: Vec::new(),
         }
     }
 
@@ -134,6 +141,9 @@ impl Replacer {
     pub(crate) fn victim(&mut self, set: usize) -> usize {
         let first = set * self.ways;
         match self.policy {
+            Replacement::Lru if self.state.len() == self.ways && self.ways > WAYS_SCANNED => {
+                self.oldest()
+            }
             Replacement::Lru => {
                 let (mut way, mut oldest) = (0, u64::MAX);
                 for (w, &used) in self.state[first..first + self.ways].iter().enumerate() {
@@ -160,6 +170,21 @@ impl Replacer {
         }
     }
 
+    /// The way of the only set that was used the longest ago; of two never used, the first.
+    fn oldest(&mut self) -> usize {
+        loop {
+            while let Some(&(used, way)) = self.aged.last() {
+                if self.state[way as usize] == used {
+                    return way as usize;
+                }
+                self.aged.pop();
+            }
+            let ways = self.state.iter().zip(0u32..);
+            self.aged.extend(ways.map(|(&used, way)| (used, way)));
+            self.aged.sort_unstable_by(|a, b| b.cmp(a));
+        }
+    }
+
     fn victim_tree(&self, set: usize) -> usize {
         let tree = &self.state[set * self.leaves..(set + 1) * self.leaves];
         let (mut node, mut start, mut span) = (1, 0, self.leaves);
@@ -177,6 +202,7 @@ impl Replacer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn victims(policy: Replacement, ways: u32, touches: &[usize]) -> Vec<usize> {
         let mut r = Replacer::new(TlbGeometry { sets: 2, ways }, policy);
@@ -204,6 +230,30 @@ mod tests {
         let seen = victims(Replacement::Random(7), 64, &[]);
         assert!(seen.iter().all(|&w| w < 64) && seen.iter().any(|&w| w != seen[0]));
         assert_eq!(seen, victims(Replacement::Random(7), 64, &[]));
+    }
+
+    proptest! {
+        /// The order kept for one set of many ways gives the victims that a scan gives.
+        #[test]
+        fn oldest_as_a_scan_finds_it(
+            ways in 9u32..70,
+            uses in prop::collection::vec(prop_oneof![Just(None), (0usize..70).prop_map(Some)], 1..400),
+        ) {
+            let geometry = TlbGeometry { sets: 1, ways };
+            let mut r = Replacer::new(geometry, Replacement::Lru);
+            let mut used = vec![0u64; ways as usize];
+            for (now, touched) in uses.into_iter().enumerate() {
+                let slot = touched.map(|way| way % ways as usize).unwrap_or_else(|| {
+                    let oldest = used.iter().enumerate().min_by_key(|(_, used)| **used);
+                    let expected = oldest.expect("at least nine ways").0;
+                    let victim = r.victim(0);
+                    assert_eq!(victim, expected);
+                    victim
+                });
+                r.touch(slot);
+                used[slot] = now as u64 + 1;
+            }
+        }
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn unchecked_runs_report_no_violation_and_run_the_same() {
 /// Every safe policy on `cpus` CPUs, every scenario, clocked and random schedules.
 fn safe_on(cpus: u16) {
     // A run costs as many times as much as it has CPUs.
-    let (seeds, count) = if cpus > 2 { (2, 100) } else { (3, 300) };
+    let (seeds, count) = if cpus > 2 { (2, 80) } else { (3, 150) };
     for policy in SAFE {
         for info in scenarios()
             .into_iter()

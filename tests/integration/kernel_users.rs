@@ -163,7 +163,7 @@ fn nothing_leaks_whatever_fails_but_where_history_has_it() {
 
 #[test]
 fn processes_survive_each_failure() {
-    for (name, operations) in [("user-random", 20), ("vm-map-ram", 3), ("alloc-vm-area", 2)] {
+    for (name, operations) in [("user-random", 12), ("vm-map-ram", 3), ("alloc-vm-area", 2)] {
         for kernel in KernelVersion::ALL {
             let config = RunConfig {
                 kernel: Some(kernel),

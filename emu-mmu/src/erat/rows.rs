@@ -21,6 +21,19 @@ struct Row {
     ra: u64,
     /// The slot of the ERAT.
     slot: u32,
+    /// Pages of this row that the ERAT holds: with none, there is nothing to search for.
+    held: u32,
+}
+
+impl Row {
+    /// Forgets the page, not how many there are.
+    #[inline]
+    fn clear(&mut self) {
+        *self = Row {
+            held: self.held,
+            ..Row::default()
+        };
+    }
 }
 
 /// The array.
@@ -45,10 +58,33 @@ impl Rows {
         }
     }
 
-    /// Switches the array off or on; empty afterwards.
+    /// Switches the array off or on; nothing is noted afterwards.
     pub fn enable(&mut self, enabled: bool) {
-        *self.rows = [Row::default(); ROWS];
+        self.rows.iter_mut().for_each(Row::clear);
         self.enabled = enabled;
+    }
+
+    /// Whether the ERAT may hold a page.
+    #[inline]
+    pub fn may_hold(&self, ea: Ea) -> bool {
+        self.rows[Self::row(ea)].held != 0
+    }
+
+    /// Counts a page that the ERAT now holds, and notes where.
+    #[inline]
+    pub fn add(&mut self, ea: Ea, slot: usize) {
+        self.rows[Self::row(ea)].held += 1;
+        self.found(ea, slot);
+    }
+
+    /// Counts a page that the ERAT holds no more, and drops what is known of it.
+    #[inline]
+    pub fn remove(&mut self, ea: Ea, slot: usize) {
+        let row = &mut self.rows[Self::row(ea)];
+        row.held -= 1;
+        if row.slot as usize == slot {
+            row.clear();
+        }
     }
 
     /// The high bits of a product: guests align their areas, so low page bits alone would collide.
@@ -78,10 +114,8 @@ impl Rows {
     #[inline]
     pub fn found(&mut self, ea: Ea, slot: usize) {
         let row = &mut self.rows[Self::row(ea)];
-        *row = Row {
-            slot: slot as u32,
-            ..Row::default()
-        };
+        row.clear();
+        row.slot = slot as u32;
     }
 
     /// Notes that this access to a page needs only its slot.
@@ -93,22 +127,13 @@ impl Rows {
         let (tag, slot, ra) = (tag(ea, pr), slot as u32, page.get());
         let row = &mut self.rows[Self::row(ea)];
         if row.slot != slot || row.ra != ra {
-            *row = Row::default();
+            row.clear();
         }
         (row.slot, row.ra) = (slot, ra);
         match access {
             Access::Fetch => {}
             Access::Load => row.load = tag,
             Access::Store => row.store = tag,
-        }
-    }
-
-    /// Drops what is known of a page whose slot changes.
-    #[inline]
-    pub fn forget(&mut self, ea: Ea, slot: usize) {
-        let row = &mut self.rows[Self::row(ea)];
-        if row.slot as usize == slot {
-            *row = Row::default();
         }
     }
 }
