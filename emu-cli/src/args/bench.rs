@@ -1,7 +1,9 @@
 //! Flags of `emu bench`.
 
 use super::OutputArgs;
+use crate::bench::once::Path;
 use clap::{Args, Subcommand};
+use emu_mmu::Backend;
 use std::path::PathBuf;
 
 /// `emu bench`.
@@ -9,6 +11,12 @@ use std::path::PathBuf;
 pub enum BenchVerb {
     /// The hash table's hot paths beside the limit of the memory and general hash maps
     Hpt(BenchHptArgs),
+    /// Flushes of 1 to 512 entries beside the limit of the memory and the unbatched sequence
+    Flush(BenchFlushArgs),
+    /// Translations by the number of pages in use, and by host threads
+    Translate(BenchTranslateArgs),
+    /// One hot path so many times and nothing else, to be counted by callgrind or perf
+    Once(BenchOnceArgs),
     /// Operations of the kernel model emulated in a second, checked and unchecked
     Replay(BenchReplayArgs),
 }
@@ -22,6 +30,54 @@ pub struct BenchReplayArgs {
     /// Operations of a run: vmalloc of 8 pages, a store to each, vfree
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub operations: u64,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `emu bench once`.
+#[derive(Debug, Args)]
+pub struct BenchOnceArgs {
+    /// The path
+    #[arg(value_name = "PATH")]
+    pub path: Path,
+    /// The compare of a group: scalar, avx2, avx512 or neon [default: the fastest of this host]
+    #[arg(long, value_name = "NAME", value_parser = backend)]
+    pub backend: Option<Backend>,
+    /// Times
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub passes: u32,
+}
+
+/// `emu bench flush`.
+#[derive(Debug, Args)]
+pub struct BenchFlushArgs {
+    /// Rounds; each ratio is taken within one
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub rounds: u16,
+    /// Size of the table in MiB, a power of two [default: 1 GiB]
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = power_of_two)]
+    pub table_mib: u64,
+    /// Draw rates over the entries of a flush there
+    #[arg(long, value_name = "FILE.svg")]
+    pub svg: Option<PathBuf>,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `emu bench translate`.
+#[derive(Debug, Args)]
+pub struct BenchTranslateArgs {
+    /// Rounds; each ratio is taken within one
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub rounds: u16,
+    /// Translations of one measurement, each thread
+    #[arg(long, value_name = "N", default_value_t = 4_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub translations: u64,
+    /// Draw rates over the pages in use there
+    #[arg(long, value_name = "FILE.svg")]
+    pub svg: Option<PathBuf>,
     /// The output.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -49,4 +105,9 @@ fn power_of_two(typed: &str) -> Result<u64, String> {
         Ok(mib) if mib.is_power_of_two() && (1..=1024).contains(&mib) => Ok(mib),
         _ => Err("a power of two from 1 to 1024 is right".to_owned()),
     }
+}
+
+fn backend(typed: &str) -> Result<Backend, String> {
+    let named = Backend::ALL.into_iter().find(|b| b.name() == typed);
+    named.ok_or_else(|| "scalar, avx2, avx512 or neon is right".to_owned())
 }

@@ -4,13 +4,38 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 use serde::Serialize;
 
-/// A rate over a size in bytes.
+/// A rate over a size or a number.
 #[derive(Clone, Debug, Serialize)]
 pub struct Curve {
     /// What it is of.
     pub name: String,
-    /// Size in bytes, millions a second.
+    /// Bytes or a number, as [`Axis`] says; millions a second.
     pub points: Vec<(u64, f64)>,
+}
+
+/// What the curves of a picture go over.
+#[derive(Clone, Copy, Debug)]
+pub enum Axis {
+    /// Sizes of a table in bytes.
+    TableBytes,
+    /// A number of things.
+    Count(&'static str),
+}
+
+impl Axis {
+    fn label(self) -> &'static str {
+        match self {
+            Axis::TableBytes => "table",
+            Axis::Count(of) => of,
+        }
+    }
+
+    fn point(self, x: f64) -> String {
+        match self {
+            Axis::TableBytes => size(x as u64),
+            Axis::Count(_) => format!("{x:.0}"),
+        }
+    }
 }
 
 impl Curve {
@@ -21,8 +46,8 @@ impl Curve {
     }
 
     /// Adds a point.
-    pub fn add(&mut self, bytes: u64, mps: f64) {
-        self.points.push((bytes, mps));
+    pub fn add(&mut self, x: u64, mps: f64) {
+        self.points.push((x, mps));
     }
 }
 
@@ -39,7 +64,7 @@ pub fn size(bytes: u64) -> String {
 ///
 /// # Errors
 /// Curves without points, and what the drawing library refuses.
-pub fn svg(title: &str, curves: &[Curve]) -> Result<String> {
+pub fn svg(title: &str, axis: Axis, curves: &[Curve]) -> Result<String> {
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let bytes = points().map(|point| point.0);
     let (Some(least), Some(most)) = (bytes.clone().min(), bytes.max()) else {
@@ -48,14 +73,20 @@ pub fn svg(title: &str, curves: &[Curve]) -> Result<String> {
     let top = points().map(|point| point.1).fold(0.0, f64::max) * 1.5;
     let bottom = points().map(|point| point.1).fold(f64::MAX, f64::min) / 1.5;
     let mut text = String::new();
-    draw(&mut text, title, curves, (least, most), (bottom, top))
-        .map_err(|error| anyhow!("cannot draw the curves: {error}"))?;
+    draw(
+        &mut text,
+        (title, axis),
+        curves,
+        (least, most),
+        (bottom, top),
+    )
+    .map_err(|error| anyhow!("cannot draw the curves: {error}"))?;
     Ok(text)
 }
 
 fn draw(
     text: &mut String,
-    title: &str,
+    (title, axis): (&str, Axis),
     curves: &[Curve],
     (least, most): (u64, u64),
     (bottom, top): (f64, f64),
@@ -73,9 +104,9 @@ fn draw(
         )?;
     chart
         .configure_mesh()
-        .x_desc("table")
+        .x_desc(axis.label())
         .y_desc("millions a second")
-        .x_label_formatter(&|&bytes| size(bytes as u64))
+        .x_label_formatter(&|&x| axis.point(x))
         .draw()?;
     for (i, curve) in curves.iter().enumerate() {
         let colour = Palette99::pick(i).to_rgba();
@@ -103,8 +134,8 @@ mod tests {
         let mut curve = Curve::new("insert".to_owned());
         curve.add(1 << 19, 60.0);
         curve.add(1 << 30, 20.0);
-        let text = svg("rates", &[curve]).expect("drawn");
+        let text = svg("rates", Axis::TableBytes, &[curve]).expect("drawn");
         assert!(text.starts_with("<svg") && text.contains("insert") && text.contains("rates"));
-        assert!(svg("rates", &[]).is_err());
+        assert!(svg("rates", Axis::Count("pages"), &[]).is_err());
     }
 }

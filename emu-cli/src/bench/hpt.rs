@@ -5,11 +5,12 @@
 
 mod peers;
 mod search;
-mod table;
+pub(super) mod table;
 
-use super::Spread;
 use super::curves::Curve;
 use super::host::{self, Host};
+use super::spread::{Figures, Spread};
+use super::translate;
 use anyhow::Result;
 use emu_mmu::Backend;
 use peers::Peers;
@@ -28,6 +29,11 @@ const PASSES_16M: usize = 6;
 const CURVE_LOG2: [u8; 6] = [12, 14, 17, 19, 21, 23];
 /// Loads of the curves, in percent.
 const LOADS: [usize; 3] = [25, 50, 75];
+
+/// Pages that the translations go to: more than a TLB holds.
+const TRANSLATED_PAGES: u64 = 1 << 14;
+/// Translations of one measurement, each thread.
+const TRANSLATIONS: u64 = 4 << 20;
 
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
@@ -58,23 +64,6 @@ pub struct Report {
     pub figures: BTreeMap<String, Spread>,
     /// Rates over table sizes and loads.
     pub curves: Vec<Curve>,
-}
-
-/// Figures as the rounds go by.
-#[derive(Default)]
-struct Figures(BTreeMap<String, Vec<f64>>);
-
-impl Figures {
-    fn add(&mut self, name: &str, figure: f64) {
-        self.0.entry(name.to_owned()).or_default().push(figure);
-    }
-
-    fn spreads(self) -> BTreeMap<String, Spread> {
-        self.0
-            .into_iter()
-            .map(|(name, figures)| (name, Spread::of(figures)))
-            .collect()
-    }
 }
 
 /// Bytes that a table of this size needs beside it: keys, places, and a peer's map of the same keys.
@@ -160,7 +149,7 @@ fn large_round(table: &mut Table, figures: &mut Figures) -> Result<()> {
     figures.add("limit_read_1g_mps", limit_read);
     figures.add("find_batched_mps", find);
     figures.add("find_batched_vs_limit", find / limit_read);
-    let flush = table.flush()?;
+    let flush = table.flush(FLUSH_ENTRIES)?;
     let limit = mean(limit, table.limit()?);
     figures.add("flush_batched_mps", flush);
     figures.add("flush_batched_vs_limit", flush / limit);
@@ -179,7 +168,7 @@ fn large_round(table: &mut Table, figures: &mut Figures) -> Result<()> {
 
 fn peers_round(peers: &mut Peers, table: &Table, figures: &mut Figures) {
     // The round before has just measured ours on the same keys.
-    let exclusive = figures.0["insert_exclusive_mps"].last().copied();
+    let exclusive = figures.last("insert_exclusive_mps");
     let exclusive: Mps = exclusive.unwrap_or_default();
     let hashbrown = peers.hashbrown(table);
     figures.add("hashbrown_insert_mps", hashbrown);
@@ -211,9 +200,10 @@ fn search_round(search: &mut Search, figures: &mut Figures) -> Result<()> {
         }
     }
     figures.add("simd_vs_scalar", best);
-    let one = search::translate(1)?;
+    let one = translate::rate(1, TRANSLATED_PAGES, TRANSLATIONS)?;
     figures.add("translate_mps", one);
-    figures.add("translate_threads2_scaling", search::translate(2)? / one);
+    let two = translate::rate(2, TRANSLATED_PAGES, TRANSLATIONS)?;
+    figures.add("translate_threads2_scaling", two / one);
     Ok(())
 }
 

@@ -4,9 +4,12 @@
 //! a result from a clock. Refuses modelled cycles: they are `emu run`'s.
 
 pub mod curves;
+pub mod flush;
 pub mod host;
 pub mod hpt;
+pub mod once;
 pub mod replay;
 pub mod spread;
+pub mod translate;
 
 pub use spread::Spread;

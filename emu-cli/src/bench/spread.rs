@@ -1,6 +1,7 @@
 //! The spread of a figure over the rounds of one run.
 
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Median, least and greatest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -27,6 +28,30 @@ impl Spread {
             _ => figures[middle],
         };
         Spread { median, min, max }
+    }
+}
+
+/// Figures by name, as the rounds go by.
+#[derive(Default)]
+pub struct Figures(BTreeMap<String, Vec<f64>>);
+
+impl Figures {
+    /// Adds a round's figure.
+    pub fn add(&mut self, name: &str, figure: f64) {
+        self.0.entry(name.to_owned()).or_default().push(figure);
+    }
+
+    /// The figure of the last round.
+    pub fn last(&self, name: &str) -> Option<f64> {
+        self.0.get(name)?.last().copied()
+    }
+
+    /// The spread of each.
+    pub fn spreads(self) -> BTreeMap<String, Spread> {
+        self.0
+            .into_iter()
+            .map(|(name, figures)| (name, Spread::of(figures)))
+            .collect()
     }
 }
 

@@ -1,7 +1,9 @@
 //! Measurements as text for people.
 
 use crate::bench::curves::size;
-use crate::bench::{hpt, replay};
+use crate::bench::host::Host;
+use crate::bench::{Spread, flush, hpt, replay, translate};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// `emu bench hpt`.
@@ -15,6 +17,36 @@ pub fn hpt(report: &hpt::Report) -> String {
         size(report.table_bytes),
         report.rounds,
     );
+    huge_pages(&mut text, host);
+    figures(&mut text, &report.figures);
+    text
+}
+
+/// `emu bench flush`.
+pub fn flush(report: &flush::Report) -> String {
+    let mut text = format!(
+        "{} with {} CPUs; a table of {}, half full; {} rounds\n",
+        report.host.cpu,
+        report.host.cpus,
+        size(report.table_bytes),
+        report.rounds,
+    );
+    huge_pages(&mut text, &report.host);
+    figures(&mut text, &report.figures);
+    text
+}
+
+/// `emu bench translate`.
+pub fn translate(report: &translate::Report) -> String {
+    let mut text = format!(
+        "{} with {} CPUs; the translation structures of POWER8, pages of 4 KiB; {} rounds\n",
+        report.host.cpu, report.host.cpus, report.rounds,
+    );
+    figures(&mut text, &report.figures);
+    text
+}
+
+fn huge_pages(text: &mut String, host: &Host) {
     let _ = match host.huge_page_share {
         Some(share) => writeln!(
             text,
@@ -26,12 +58,15 @@ pub fn hpt(report: &hpt::Report) -> String {
             "whether the table lies in huge pages the host does not tell"
         ),
     };
+}
+
+fn figures(text: &mut String, figures: &BTreeMap<String, Spread>) {
     let _ = writeln!(
         text,
         "\n{:<34} {:>9} {:>9} {:>9}",
         "", "median", "least", "most"
     );
-    for (name, spread) in &report.figures {
+    for (name, spread) in figures {
         let _ = writeln!(
             text,
             "{name:<34} {:>9.2} {:>9.2} {:>9.2}",
@@ -41,7 +76,6 @@ pub fn hpt(report: &hpt::Report) -> String {
     text.push_str(
         "\nA name with _vs_ is a ratio taken within one round; _mps is millions a second.\n",
     );
-    text
 }
 
 /// `emu bench replay`.

@@ -71,6 +71,55 @@ fn replay_prints_both_rates() {
 }
 
 #[test]
+fn flush_goes_over_the_sizes_of_a_flush() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("flush.svg");
+    let words = "bench flush --rounds 1 --table-mib 1 --json --svg";
+    let mut words: Vec<&str> = words.split(' ').collect();
+    words.push(picture.to_str().unwrap());
+    let (code, text) = printed(&words);
+    assert_eq!(code, 0, "{text}");
+    let json: Value = serde_json::from_str(&text).unwrap();
+    for key in ["flush_1_mps", "flush_192_vs_limit", "flush_192_vs_steps"] {
+        assert!(json[key]["median"].as_f64().unwrap() > 0.0, "{key}");
+    }
+    let svg = std::fs::read_to_string(&picture).unwrap();
+    assert!(svg.contains("entries of a flush") && svg.contains("batched"));
+}
+
+#[test]
+fn translate_goes_over_pages_in_use() {
+    let words = "bench translate --rounds 1 --translations 1000";
+    let words: Vec<&str> = words.split(' ').collect();
+    let (code, text) = printed(&words);
+    assert!(
+        code == 0 && text.contains("translate_16384_pages_mps"),
+        "{text}"
+    );
+    let (code, text) = printed(&[&words[..], &["--json"]].concat());
+    assert_eq!(code, 0, "{text}");
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert!(json["translate_16_pages_mps"]["median"].as_f64().unwrap() > 0.0);
+    assert_eq!(json["curves"][0]["points"].as_array().unwrap().len(), 6);
+}
+
+#[test]
+fn once_does_what_it_is_told_and_no_more() {
+    for path in ["insert", "insert-shared", "find", "flush"] {
+        let (code, text) = printed(&["bench", "once", path, "--backend", "scalar"]);
+        assert_eq!(
+            (code, text.as_str()),
+            (0, "32768 operations, 1 times\n"),
+            "{path}"
+        );
+    }
+    let (code, text) = printed(&["bench", "once", "translate", "--passes", "2"]);
+    assert_eq!((code, text.as_str()), (0, "16384 operations, 2 times\n"));
+    let text = refused(&["bench", "once", "find", "--backend", "mmx"]);
+    assert!(text.contains("scalar, avx2, avx512 or neon"), "{text}");
+}
+
+#[test]
 fn sizes_that_cannot_be_are_refused() {
     for (value, right) in [
         ("3", "power of two"),

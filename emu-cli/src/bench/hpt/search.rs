@@ -1,12 +1,8 @@
-//! One table that fits the second-level cache: vector against scalar search, and translations.
+//! One table that fits the second-level cache: vector against scalar search.
 
 use super::table::{Mps, PAGES, random};
 use anyhow::{Context, Result, ensure};
-use emu_mmu::{
-    Access, AccessState, Backend, Ea, GuestMemory, Hpt, HpteR, Mapping, Mmu, MmuGeometry, Ra,
-    SlbEntry, Vpn, Vsid,
-};
-use std::hint::black_box;
+use emu_mmu::{Backend, GuestMemory, Hpt, HpteR, Mapping, Ra, Vpn};
 use std::time::Instant;
 
 /// log2 of the groups: 256 KiB, the smallest table there is.
@@ -77,54 +73,4 @@ impl Search {
         }
         Ok((PASSES * SEARCHES) as f64 / began.elapsed().as_secs_f64() / 1e6)
     }
-}
-
-/// Pages that the translations go to.
-const TRANSLATED_PAGES: u64 = 1 << 14;
-/// Translations of one measurement, each thread.
-const TRANSLATIONS: u64 = 4 << 20;
-
-/// Translates random addresses on `threads` CPUs of their own MMU over one table; millions a second.
-pub fn translate(threads: usize) -> Result<Mps> {
-    let memory = GuestMemory::new(64 << 20)?;
-    memory.prefer_huge_pages(Ra::new(0), 64 << 20);
-    let hpt = Hpt::new(Ra::new(1 << 20), 13)?;
-    let ea = Ea::new(0xd000_0000_0000_0000);
-    let segment = SlbEntry::kernel(ea, Vsid::new(0xeb_71b0), PAGES.segment, PAGES.base);
-    let mappings: Vec<Mapping> = (0..TRANSLATED_PAGES)
-        .map(|page| {
-            let vpn = Vpn::from_ea(segment.vsid, ea + (page << 12), PAGES.segment);
-            let ra = Ra::new((page << 12) & 0x3ff_ffff);
-            let r = HpteR::new(ra, PAGES.base, PAGES.base).with_flags(0x194);
-            Mapping { vpn, r }
-        })
-        .collect();
-    hpt.shared(&memory)?.insert(PAGES, &mappings, |_, _| ());
-    let cpu = |number: u64| -> Result<()> {
-        let mut mmu = Mmu::new(&MmuGeometry::POWER8)?;
-        mmu.slbmte(segment.rs(), segment.rb(1))?;
-        let (mut state, mut sum, mut faults) = (number, 0, 0u64);
-        for _ in 0..TRANSLATIONS {
-            let at = ea + ((random(&mut state) % TRANSLATED_PAGES) << 12);
-            let kernel = AccessState::kernel();
-            match mmu.translate(&memory, &hpt, at, Access::Load, kernel, &mut ()) {
-                Ok(ra) => sum ^= ra.get(),
-                Err(_) => faults += 1,
-            }
-        }
-        black_box(sum);
-        ensure!(faults == 0, "{faults} translations faulted");
-        Ok(())
-    };
-    let began = Instant::now();
-    std::thread::scope(|scope| {
-        let cpus: Vec<_> = (0..threads as u64)
-            .map(|number| scope.spawn(move || cpu(number)))
-            .collect();
-        cpus.into_iter().try_for_each(|cpu| match cpu.join() {
-            Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
-    })?;
-    Ok(threads as f64 * TRANSLATIONS as f64 / began.elapsed().as_secs_f64() / 1e6)
 }

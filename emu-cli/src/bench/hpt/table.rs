@@ -14,6 +14,8 @@ use std::time::Instant;
 pub const FLUSH_ENTRIES: usize = 192;
 /// Prefetch distances of which the limit takes the best.
 pub const DISTANCES: [usize; 4] = [8, 16, 32, 64];
+/// What [`Table::force`] rules out.
+const NO_BACKEND: &str = "this host cannot run the compare";
 /// Keys that the limit fetches ahead of those whose groups it fetches, if it does.
 const KEYS_AHEAD: usize = 48;
 /// What all pages have in common.
@@ -26,6 +28,7 @@ pub type Mps = f64;
 pub struct Table {
     memory: GuestMemory,
     hpt: Hpt,
+    backend: Backend,
     /// The pages of the largest load, in random order.
     pub mappings: Vec<Mapping>,
     vpns: Vec<Vpn>,
@@ -97,6 +100,7 @@ impl Table {
         Ok(Table {
             memory,
             hpt,
+            backend: Backend::best(),
             mappings,
             vpns,
             placed: Vec::new(),
@@ -118,12 +122,20 @@ impl Table {
         Ok(())
     }
 
+    /// Uses this compare from now on; `None` if the host cannot run it.
+    pub fn force(&mut self, backend: Backend) -> Option<()> {
+        self.backend = backend.is_available().then_some(backend)?;
+        Some(())
+    }
+
     fn exclusive(&mut self) -> Result<Batch<'_, Exclusive>> {
-        Ok(self.hpt.exclusive(&mut self.memory)?)
+        let batch = self.hpt.exclusive(&mut self.memory)?;
+        batch.with_backend(self.backend).context(NO_BACKEND)
     }
 
     fn shared(&self) -> Result<Batch<'_, Shared>> {
-        Ok(self.hpt.shared(&self.memory)?)
+        let batch = self.hpt.shared(&self.memory)?;
+        batch.with_backend(self.backend).context(NO_BACKEND)
     }
 
     /// The limit of changing groups, at its best distance. What is in the table is lost.
@@ -277,12 +289,33 @@ impl Table {
         Ok(rate)
     }
 
-    /// Flushes a filled table, a kernel's batch at a time, beside others.
-    pub fn flush(&mut self) -> Result<Mps> {
+    /// Flushes a filled table as the kernel model does it, step by step under the lock bit, without a
+    /// batch: the first eighth of the entries.
+    pub fn flush_steps(&mut self) -> Result<Mps> {
+        let mut tlb = |_| {};
+        let mut access = Direct::new(&self.memory, &mut tlb);
+        let entries = &self.placed[..self.placed.len() / 8];
+        let began = Instant::now();
+        let mut flushed = 0;
+        for entry in entries {
+            let order = CompareOrder::BeforeLock;
+            flushed +=
+                usize::from(
+                    self.hpt
+                        .invalidate(&mut access, entry.index, entry.want, order)?,
+                );
+        }
+        let rate = mps(entries.len(), began);
+        anyhow::ensure!(flushed == entries.len(), "{flushed} entries flushed");
+        Ok(rate)
+    }
+
+    /// Flushes a filled table, some entries at a time, beside others.
+    pub fn flush(&mut self, entries_each: usize) -> Result<Mps> {
         let mut batch = self.shared()?;
         let began = Instant::now();
         let mut flushed = 0;
-        for entries in self.placed.chunks(FLUSH_ENTRIES) {
+        for entries in self.placed.chunks(entries_each) {
             flushed += batch.flush(entries, CompareOrder::BeforeLock) as usize;
         }
         let rate = mps(self.placed.len(), began);
