@@ -1,13 +1,11 @@
 //! Batched invalidation: by page, and by entry as a kernel's flush batch has them.
 
 use super::pipeline::{self, Pass};
-use super::{Batch, Format, Isa2, Isa3, Pages, Shape, Sharing, Table, word_of};
+use super::{Batch, Format, Isa2, Isa3, Pages, Sharing, Table, word_of};
 use crate::addr::{HpteIndex, Vpn};
 use crate::hpt::{CompareOrder, FlushEntry};
 use crate::hpte::{HpteFormat, HpteV};
 use crate::memory::GroupAt;
-use crate::pteg::{GroupKernel, GroupLoop};
-use core::marker::PhantomData;
 
 impl<S: Sharing> Batch<'_, S> {
     /// Clears doubleword 0 of the entry of each page, found as [`Self::find`] does. `cleared` gets the
@@ -19,23 +17,7 @@ impl<S: Sharing> Batch<'_, S> {
         vpns: &[Vpn],
         cleared: impl FnMut(usize, Option<HpteIndex>),
     ) {
-        let (distance, shape) = (self.distance, pages.shape());
-        match self.format {
-            HpteFormat::Isa2 => self.backend.run(InvalidateLoop {
-                table: self.table::<Isa2>(),
-                distance,
-                shape,
-                vpns,
-                cleared,
-            }),
-            HpteFormat::Isa3 => self.backend.run(InvalidateLoop {
-                table: self.table::<Isa3>(),
-                distance,
-                shape,
-                vpns,
-                cleared,
-            }),
-        }
+        self.search::<true>(pages, vpns, cleared);
         self.complete();
     }
 
@@ -109,7 +91,7 @@ impl<S: Sharing, F: Format> Pass for FlushPass<'_, '_, S, F> {
 impl<S: Sharing, F: Format> Table<'_, S, F> {
     /// Clears an entry that is valid and matches, under its lock if others are there.
     #[inline(always)]
-    fn clear(self, at: GroupAt, slot: u8, want: HpteV, compare: CompareOrder) -> bool {
+    pub(super) fn clear(self, at: GroupAt, slot: u8, want: HpteV, compare: CompareOrder) -> bool {
         let word = word_of(slot);
         if !S::SHARED {
             let matches = self.v_at(at, slot).matches(want);
@@ -134,84 +116,5 @@ impl<S: Sharing, F: Format> Table<'_, S, F> {
             self.groups.store(at, word, if matches { 0 } else { v.0 });
             return matches;
         }
-    }
-}
-
-struct InvalidateLoop<'b, 'm, S, F, C> {
-    table: Table<'m, S, F>,
-    distance: usize,
-    shape: Shape,
-    vpns: &'b [Vpn],
-    cleared: C,
-}
-
-impl<S, F, C> GroupLoop for InvalidateLoop<'_, '_, S, F, C>
-where
-    S: Sharing,
-    F: Format,
-    C: FnMut(usize, Option<HpteIndex>),
-{
-    type Output = ();
-
-    #[inline(always)]
-    fn run<K: GroupKernel>(self) {
-        let pass = InvalidatePass {
-            table: self.table,
-            shape: self.shape,
-            cleared: self.cleared,
-            kernel: PhantomData::<K>,
-        };
-        pipeline::run(pass, self.vpns, self.distance);
-    }
-}
-
-struct InvalidatePass<'m, S, F, C, K> {
-    table: Table<'m, S, F>,
-    shape: Shape,
-    cleared: C,
-    kernel: PhantomData<K>,
-}
-
-impl<S, F, C, K> Pass for InvalidatePass<'_, S, F, C, K>
-where
-    S: Sharing,
-    F: Format,
-    C: FnMut(usize, Option<HpteIndex>),
-    K: GroupKernel,
-{
-    type Entry = Vpn;
-    /// What doubleword 0 must be in the primary group.
-    type Ready = HpteV;
-
-    #[inline(always)]
-    fn place(&self, &vpn: &Vpn) -> GroupAt {
-        self.table.groups.group(self.shape.hash(vpn))
-    }
-
-    #[inline(always)]
-    fn ready(&self, &vpn: &Vpn) -> HpteV {
-        self.shape.v(vpn).with_valid()
-    }
-
-    #[inline(always)]
-    fn fetch(&self, _: &Vpn, at: GroupAt) {
-        self.table.groups.prefetch_write(at);
-    }
-
-    #[inline(always)]
-    fn glance(&self, want: HpteV, at: GroupAt) {
-        let groups = self.table.groups;
-        if !self.table.glance::<K>(at, want) {
-            groups.prefetch_write(groups.other(at));
-        }
-    }
-
-    #[inline(always)]
-    fn work(&mut self, i: usize, want: HpteV, at: GroupAt) -> bool {
-        let order = CompareOrder::BeforeLock;
-        let place = self.table.find_one::<K>(at, want);
-        let place = place.filter(|&(at, slot)| self.table.clear(at, slot, want, order));
-        (self.cleared)(i, place.map(|(at, slot)| self.table.index(at, slot)));
-        place.is_none_or(|(found, _)| found != at)
     }
 }

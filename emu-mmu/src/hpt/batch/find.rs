@@ -1,8 +1,9 @@
-//! Batched find.
+//! Batched search: find, and what [`Batch::invalidate`](super::Batch::invalidate) finds and clears.
 
 use super::pipeline::{self, Pass};
 use super::{Batch, Format, Isa2, Isa3, Pages, Shape, Sharing, Slots, Table};
 use crate::addr::{HpteIndex, Vpn};
+use crate::hpt::CompareOrder;
 use crate::hpte::{HpteFormat, HpteV};
 use crate::memory::GroupAt;
 use crate::pteg::{GroupKernel, GroupLoop};
@@ -17,16 +18,26 @@ impl<S: Sharing> Batch<'_, S> {
     /// the secondary one; H must say which it is. `found` gets the place of the page in the slice and
     /// the entry's, or `None`.
     pub fn find(&self, pages: Pages, vpns: &[Vpn], found: impl FnMut(usize, Option<HpteIndex>)) {
+        self.search::<false>(pages, vpns, found);
+    }
+
+    /// Finds each page, and with `CLEAR` clears its entry.
+    pub(super) fn search<const CLEAR: bool>(
+        &self,
+        pages: Pages,
+        vpns: &[Vpn],
+        found: impl FnMut(usize, Option<HpteIndex>),
+    ) {
         let (distance, shape) = (self.distance, pages.shape());
         match self.format {
-            HpteFormat::Isa2 => self.backend.run(FindLoop {
+            HpteFormat::Isa2 => self.backend.run(SearchLoop::<_, _, _, CLEAR> {
                 table: self.table::<Isa2>(),
                 distance,
                 shape,
                 vpns,
                 found,
             }),
-            HpteFormat::Isa3 => self.backend.run(FindLoop {
+            HpteFormat::Isa3 => self.backend.run(SearchLoop::<_, _, _, CLEAR> {
                 table: self.table::<Isa3>(),
                 distance,
                 shape,
@@ -91,7 +102,7 @@ impl<S: Sharing, F: Format> Table<'_, S, F> {
     }
 }
 
-struct FindLoop<'b, 'm, S, F, C> {
+struct SearchLoop<'b, 'm, S, F, C, const CLEAR: bool> {
     table: Table<'m, S, F>,
     distance: usize,
     shape: Shape,
@@ -99,7 +110,7 @@ struct FindLoop<'b, 'm, S, F, C> {
     found: C,
 }
 
-impl<S, F, C> GroupLoop for FindLoop<'_, '_, S, F, C>
+impl<S, F, C, const CLEAR: bool> GroupLoop for SearchLoop<'_, '_, S, F, C, CLEAR>
 where
     S: Sharing,
     F: Format,
@@ -109,7 +120,7 @@ where
 
     #[inline(always)]
     fn run<K: GroupKernel>(self) {
-        let pass = FindPass {
+        let pass = SearchPass::<_, _, _, _, CLEAR> {
             table: self.table,
             shape: self.shape,
             near: self.distance == 0,
@@ -120,7 +131,7 @@ where
     }
 }
 
-struct FindPass<'m, S, F, C, K> {
+struct SearchPass<'m, S, F, C, K, const CLEAR: bool> {
     table: Table<'m, S, F>,
     shape: Shape,
     near: bool,
@@ -128,7 +139,17 @@ struct FindPass<'m, S, F, C, K> {
     kernel: PhantomData<K>,
 }
 
-impl<S, F, C, K> Pass for FindPass<'_, S, F, C, K>
+impl<S, F, C, K, const CLEAR: bool> SearchPass<'_, S, F, C, K, CLEAR> {
+    #[inline(always)]
+    fn bring(&self, at: GroupAt) {
+        match CLEAR {
+            true => self.table.groups.prefetch_write(at),
+            false => self.table.groups.prefetch(at),
+        }
+    }
+}
+
+impl<S, F, C, K, const CLEAR: bool> Pass for SearchPass<'_, S, F, C, K, CLEAR>
 where
     S: Sharing,
     F: Format,
@@ -151,23 +172,27 @@ where
 
     #[inline(always)]
     fn fetch(&self, _: &Vpn, at: GroupAt) {
-        self.table.groups.prefetch(at);
+        self.bring(at);
     }
 
     #[inline(always)]
     fn glance(&self, want: HpteV, at: GroupAt) {
         if !self.table.glance::<K>(at, want) {
-            self.table.groups.prefetch(self.table.groups.other(at));
+            self.bring(self.table.groups.other(at));
         }
     }
 
     #[inline(always)]
     fn work(&mut self, i: usize, want: HpteV, at: GroupAt) -> bool {
-        if self.near {
+        if self.near && !CLEAR {
             (self.found)(i, self.table.find_near::<K>(at, want));
             return false;
         }
-        let place = self.table.find_one::<K>(at, want);
+        let mut place = self.table.find_one::<K>(at, want);
+        if CLEAR {
+            let order = CompareOrder::BeforeLock;
+            place = place.filter(|&(at, slot)| self.table.clear(at, slot, want, order));
+        }
         (self.found)(i, place.map(|(at, slot)| self.table.index(at, slot)));
         place.is_none_or(|(found, _)| found != at)
     }
