@@ -177,7 +177,7 @@ fn command() -> Command {
 mod tests {
     use super::*;
     use emu_linux::{
-        Backend, FirmwareFeature, KernelVersion, Mode, Pages, Preempt, ScheduleChoice,
+        Backend, FirmwareFeature, KernelVersion, Mode, Pages, Preempt, ScheduleChoice, Timing,
     };
 
     fn typed(line: &str) -> Result<CommandLine, clap::Error> {
@@ -193,7 +193,7 @@ mod tests {
     fn every_flag_reaches_its_field() {
         let line = "emu run s --policy p --kernel 6.1 --pages 64k --hpte-pages 4k --backend lpar --firmware-feature block-remove --htab-bits 12 \
                     --cpus 3 --seed 9 --touch 7 --operations 5 --pin --kernel-log k --json --fail-alloc 2 \
-                    --fail-map 6 --timer-period 20000 --migrate-every 4 --preempt none --schedule emu1:3.1 --mode threads --no-check -o out";
+                    --fail-map 6 --timer-period 20000 --migrate-every 4 --preempt none --schedule emu1:3.1 --mode threads --timing functional --no-check -o out";
         let Verb::Run(run) = typed(line).unwrap().verb else {
             panic!("not run")
         };
@@ -218,8 +218,12 @@ mod tests {
             (Some(20_000), Some(4))
         );
         assert_eq!(
-            (machine.preempt, machine.mode),
-            (Some(Preempt::None), Some(Mode::Threads))
+            (machine.preempt, machine.mode, machine.timing),
+            (
+                Some(Preempt::None),
+                Some(Mode::Threads),
+                Some(Timing::Functional)
+            )
         );
         assert!(machine.pin && machine.no_check && run.output.json);
         assert_eq!(
@@ -254,6 +258,7 @@ mod tests {
             ("emu run s --pages 16k", ["16k", "64k"]),
             ("emu run s --backend xen", ["xen", "lpar"]),
             ("emu run s --kernel 2.6.39", ["2.6.39", "2.6.38"]),
+            ("emu run s --timing cycles", ["cycles", "'cycle'"]),
             ("emu run s --mode thread", ["thread", "'threads'"]),
             ("emu run s --preempt ful", ["ful", "'full'"]),
             (

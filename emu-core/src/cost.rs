@@ -343,6 +343,14 @@ impl CostTable {
         Self::from_figures(machine, figures, functions)
     }
 
+    /// [`CostTable::functional`] with the instruction counts of this table's functions.
+    pub fn into_functional(self) -> Self {
+        CostTable {
+            functions: self.functions,
+            ..Self::functional()
+        }
+    }
+
     fn without_added_latency(mut self) -> Self {
         self.frequency_mhz = 1000;
         self.timebase_khz = 1_000_000;

@@ -5,6 +5,7 @@
 use crate::lazy_mmu::PolicyFile;
 use crate::mode::Mode;
 use crate::scenario::Scenario;
+use crate::timing::Timing;
 use emu_core::Schedule;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -243,6 +244,8 @@ pub struct RunConfig {
     pub schedule: ScheduleChoice,
     /// The engine.
     pub mode: Mode,
+    /// What a step costs.
+    pub timing: Timing,
     /// Check the invariants.
     pub check: bool,
 }
@@ -272,6 +275,7 @@ impl RunConfig {
             leaks: false,
             schedule: ScheduleChoice::Clocked,
             mode: Mode::Deterministic,
+            timing: Timing::Cycle,
             check: true,
         }
     }

@@ -180,7 +180,7 @@ pub fn machine_config(
         memory_bytes: base + hpt.size_bytes(),
         hpt,
         geometry: MachineConfig::geometry_of(machine),
-        costs: CostTable::builtin(machine)?,
+        costs: config.timing.costs(CostTable::builtin(machine)?),
         quantum: config.mode.quantum(config.check),
     })
 }

@@ -248,6 +248,8 @@ pub struct RunReport {
     pub preempt: String,
     /// The engine, `deterministic` or `threads`.
     pub mode: String,
+    /// What a step costs, `functional` or `cycle`.
+    pub timing: String,
     /// Seed of the run.
     pub seed: u64,
     /// Schedule string that replays the run's choices, unless it is very long or the host made them.

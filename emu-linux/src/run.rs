@@ -318,6 +318,7 @@ fn collect(
         cpus: linux.cpus,
         preempt: linux.preempt.name().to_owned(),
         mode: config.mode.name().to_owned(),
+        timing: config.timing.name().to_owned(),
         seed: config.seed,
         schedule: Some(schedule.to_string()).filter(|text| {
             text.len() <= SCHEDULE_CHARS_MAX && !config.mode.is_unordered(linux.cpus)

@@ -16,3 +16,4 @@ mod stripped;
 mod support;
 mod table_access;
 mod threads;
+mod timing;

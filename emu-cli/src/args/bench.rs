@@ -28,8 +28,14 @@ pub struct BenchReplayArgs {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub rounds: u16,
     /// Operations of a run: vmalloc of 8 pages, a store to each, vfree
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub operations: u64,
+    /// Draw the curve of random loads over live mappings there
+    #[arg(long, value_name = "FILE.svg")]
+    pub svg: Option<PathBuf>,
+    /// Most pages mapped at once for the curve, which begins at 1024; 0 leaves it out
+    #[arg(long, value_name = "PAGES", default_value_t = 16 << 20, value_parser = clap::value_parser!(u64).range(0..=16 << 20))]
+    pub live_max: u64,
     /// The output.
     #[command(flatten)]
     pub output: OutputArgs,

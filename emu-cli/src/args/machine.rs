@@ -3,7 +3,7 @@
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use emu_linux::{
-    Backend, FirmwareFeature, KernelVersion, Mode, Pages, Preempt, ScheduleChoice, Settings,
+    Backend, FirmwareFeature, KernelVersion, Mode, Pages, Preempt, ScheduleChoice, Settings, Timing,
 };
 
 /// What is emulated and how choices are made. A flag that is not given leaves the choice to the scenario's
@@ -76,6 +76,9 @@ pub struct MachineArgs {
     /// [default: deterministic]
     #[arg(long, value_name = "deterministic|threads", value_parser = mode_parser())]
     pub mode: Option<Mode>,
+    /// What a step costs: the cycles of the machine, or one each, for order without time [default: cycle]
+    #[arg(long, value_name = "functional|cycle", value_parser = timing_parser())]
+    pub timing: Option<Timing>,
     /// Do not check the invariants [default: they are checked]
     #[arg(long)]
     pub no_check: bool,
@@ -99,6 +102,7 @@ impl MachineArgs {
             pin: self.pin.then_some(true),
             schedule: self.schedule.clone(),
             mode: self.mode,
+            timing: self.timing,
             fail_alloc: match self.fail_alloc {
                 Some(FailAlloc::Nth(nth)) => Some(nth),
                 Some(FailAlloc::Each) | None => None,
@@ -116,6 +120,15 @@ fn mode_parser() -> impl TypedValueParser<Value = Mode> {
             .into_iter()
             .find(|mode| mode.name() == typed)
             .ok_or("no such engine")
+    })
+}
+
+fn timing_parser() -> impl TypedValueParser<Value = Timing> {
+    PossibleValuesParser::new(Timing::ALL.map(Timing::name)).try_map(|typed| {
+        Timing::ALL
+            .into_iter()
+            .find(|timing| timing.name() == typed)
+            .ok_or("no such timing")
     })
 }
 

@@ -50,13 +50,18 @@ pub fn huge_bytes() -> Option<u64> {
     field_kib("/proc/self/smaps_rollup", "AnonHugePages:").map(|kib| kib << 10)
 }
 
+/// Bytes of memory that this process has now, if the host tells.
+pub fn resident_bytes() -> Option<u64> {
+    field_kib("/proc/self/status", "VmRSS:").map(|kib| kib << 10)
+}
+
 /// Refuses to begin what the machine has no memory for.
 pub fn require_memory(bytes: u64) -> Result<()> {
     if let Some(free) = field_kib("/proc/meminfo", "MemAvailable:").map(|kib| kib << 10)
         && free < bytes
     {
         bail!(
-            "this needs {} MiB of memory and {} MiB are available; `--table-mib-max` makes it smaller",
+            "this needs {} MiB of memory and {} MiB are available; `--table-mib-max` or `--live-max` makes it smaller",
             bytes >> 20,
             free >> 20
         );

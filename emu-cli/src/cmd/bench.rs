@@ -9,7 +9,7 @@ use crate::bench::{curves, flush, host, hpt, once, replay, translate};
 use crate::output::{Place, deliver};
 use crate::progress::Bar;
 use crate::report::{bench as report, json};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use emu_linux::Progress;
 use emu_mmu::Backend;
 
@@ -32,25 +32,31 @@ fn place(output: &OutputArgs) -> Result<Place> {
 }
 
 fn bench_replay(args: &BenchReplayArgs) -> Result<u8> {
-    let place = place(&args.output)?;
+    place(&args.output)?;
+    let picture = args.svg.as_deref().map(Place::check).transpose()?;
+    if picture.is_some() && args.live_max < replay::LIVE_MIN {
+        bail!("`--svg` draws the curve; `--live-max` leaves it out");
+    }
     let options = replay::Options {
         rounds: args.rounds.into(),
         operations: args.operations,
+        live_max: args.live_max,
     };
-    let mut bar = Bar::new("bench replay".to_owned());
-    let report = replay::measure(options, &mut |done, total| {
-        bar.update(Progress {
-            done,
-            total: Some(total),
-        });
-    })?;
-    drop(bar);
+    let report = stepped("bench replay", |step| replay::measure(options, step))?;
     let text = match args.output.json {
         true => json::pretty(&report)?,
         false => report::replay(&report),
     };
-    deliver(&[(&place, &text)])?;
-    Ok(0)
+    let drawn = (
+        "Random loads by live mappings",
+        Axis::Count("live mappings"),
+    );
+    hand_over(
+        &args.output,
+        picture,
+        &text,
+        (drawn.0, drawn.1, &report.drawn()),
+    )
 }
 
 /// A bar over measured steps.

@@ -95,12 +95,35 @@ pub fn replay(report: &replay::Report) -> String {
         "operations a second", "median", "least", "most"
     );
     let rates = &report.ops_per_second;
-    for (name, spread) in [("unchecked", rates.unchecked), ("checked", rates.checked)] {
+    for (name, spread) in rates.named() {
         let _ = writeln!(
             text,
             "{name:<24} {:>10.0} {:>10.0} {:>10.0}",
             spread.median, spread.min, spread.max
         );
     }
+    if !report.curve.is_empty() {
+        let _ = writeln!(
+            text,
+            "\n{:>13} {:>12} {:>12} {:>12} {:>8} {:>6}",
+            "live mappings", "mapped/s", "loads/s", "limit/s", "ratio", "bytes"
+        );
+    }
+    for point in &report.curve {
+        let _ = writeln!(
+            text,
+            "{:>13} {:>12} {:>12.0} {:>12.0} {:>8.4} {:>6}",
+            point.live_mappings,
+            whole(point.mapped_per_second),
+            point.ops_per_second,
+            point.limit_per_second,
+            point.ratio,
+            whole(point.bytes_per_mapping),
+        );
+    }
     text
+}
+
+fn whole(figure: Option<f64>) -> String {
+    figure.map_or("-".to_owned(), |figure| format!("{figure:.0}"))
 }

@@ -42,6 +42,7 @@ pub fn clean() -> RunReport {
         cpus: 2,
         preempt: "full".to_owned(),
         mode: "deterministic".to_owned(),
+        timing: "cycle".to_owned(),
         seed: 1,
         schedule: Some("emu1:".to_owned()),
         counters,

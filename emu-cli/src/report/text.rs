@@ -57,8 +57,12 @@ pub fn title(report: &RunReport, what: &str) -> String {
         "deterministic" => String::new(),
         other => format!("  mode {other}"),
     };
+    let timing = match report.timing.as_str() {
+        "cycle" => String::new(),
+        other => format!("  timing {other}"),
+    };
     format!(
-        "{}  {what}  kernel {}  machine {}  {cpus}{preempt}{mode}  seed {}\n\
+        "{}  {what}  kernel {}  machine {}  {cpus}{preempt}{mode}{timing}  seed {}\n\
          {} pages, {} hash table of 2^{} groups\n",
         report.scenario,
         report.kernel,

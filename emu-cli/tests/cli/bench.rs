@@ -48,7 +48,9 @@ fn hpt_prints_every_ratio_and_draws() {
 }
 
 #[test]
-fn replay_prints_both_rates() {
+fn replay_prints_rates_and_draws_its_curve() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("replay.svg");
     let (code, text) = printed(&[
         "bench",
         "replay",
@@ -56,18 +58,46 @@ fn replay_prints_both_rates() {
         "2",
         "--operations",
         "20",
+        "--live-max",
+        "1024",
         "--json",
+        "--svg",
+        picture.to_str().unwrap(),
     ]);
     assert_eq!(code, 0, "{text}");
     let json: Value = serde_json::from_str(&text).unwrap();
-    for name in ["unchecked", "checked"] {
+    for name in ["functional", "functional_checked", "cycle"] {
         assert!(
             json["ops_per_second"][name]["median"].as_f64().unwrap() > 0.0,
             "{name}"
         );
     }
-    let (code, text) = printed(&["bench", "replay", "--rounds", "1", "--operations", "20"]);
-    assert!(code == 0 && text.contains("unchecked"), "{text}");
+    let curve = json["curve"].as_array().unwrap();
+    let live: Vec<_> = curve
+        .iter()
+        .map(|point| point["live_mappings"].as_u64())
+        .collect();
+    assert_eq!(live, [Some(1024)]);
+    for point in curve {
+        for name in ["ops_per_second", "limit_per_second", "ratio"] {
+            assert!(point[name].as_f64().unwrap() > 0.0, "{name}");
+        }
+    }
+    let svg = std::fs::read_to_string(&picture).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("random loads"));
+    let words = [
+        "bench",
+        "replay",
+        "--rounds",
+        "1",
+        "--operations",
+        "20",
+        "--live-max",
+    ];
+    let (code, text) = printed(&[&words[..], &["0"]].concat());
+    assert!(code == 0 && text.contains("functional_checked"), "{text}");
+    let text = refused(&[&words[..], &["0", "--svg", "x.svg"]].concat());
+    assert!(text.contains("`--live-max`"), "{text}");
 }
 
 #[test]

@@ -6,12 +6,13 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Of a scenario; a capture adds `trace` and, with insert records, `groups`.
-const RUN_KEYS: [&str; 22] = [
+const RUN_KEYS: [&str; 23] = [
     "schema",
     "checked",
     "entries_queued",
     "entries_flushed",
     "mode",
+    "timing",
     "scenario",
     "policy",
     "kernel",
@@ -325,6 +326,48 @@ fn a_replay_adds_what_its_capture_says() {
     // As recorded: 6372 pages hashed, and each queued and flushed.
     assert_eq!(run["trace"]["recorded"]["need_flush"], 6372);
     assert_eq!(run["counters"]["need_flush"], 6372);
+}
+
+#[test]
+fn functional_timing_counts_the_same_in_fewer_cycles() {
+    let words = [
+        "run",
+        "vmalloc-pairs",
+        "--policy",
+        "mainline-6.1",
+        "--operations",
+        "20",
+    ];
+    let run = |timing: &str| -> Value {
+        let (code, json) = printed(&[&words[..], &["--timing", timing, "--json"]].concat());
+        assert_eq!(code, 0);
+        serde_json::from_str(&json).unwrap()
+    };
+    let (functional, cycle) = (run("functional"), run("cycle"));
+    assert_eq!(
+        (&functional["timing"], &cycle["timing"]),
+        (&"functional".into(), &"cycle".into())
+    );
+    for key in [
+        "hash_faults",
+        "hpte_inserts",
+        "ptes_cleared",
+        "need_flush",
+        "tlbie",
+    ] {
+        assert!(functional["counters"][key].as_u64() > Some(0), "{key}");
+        assert_eq!(functional["counters"][key], cycle["counters"][key], "{key}");
+    }
+    let total = |report: &Value| report["cycles"]["total"].as_u64().unwrap();
+    assert!(total(&functional) < total(&cycle));
+    let (_, text) = printed(&[&words[..], &["--timing", "functional"]].concat());
+    assert!(
+        text.lines()
+            .next()
+            .unwrap()
+            .contains("  timing functional  "),
+        "{text}"
+    );
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::config::{
 use crate::disturbance::{TIMER_PERIOD_MAX, TIMER_PERIOD_MIN};
 use crate::lazy_mmu::policy::policies;
 use crate::mode::Mode;
+use crate::timing::Timing;
 use crate::workload::{self, Workload};
 use std::ops::{Range, RangeInclusive};
 use toml::de::{DeTable, DeValue};
@@ -33,6 +34,7 @@ const KEYS: &[&str] = &[
     "seed",
     "schedule",
     "mode",
+    "timing",
     "pin",
     "touch",
     "operations",
@@ -152,6 +154,9 @@ impl<'t> Reader<'t> {
             "seed" => self.settings.seed = self.number(entry, 0..=u64::MAX),
             "schedule" => self.settings.schedule = self.schedule(entry),
             "mode" => self.settings.mode = self.choice(entry, &Mode::ALL.map(|m| (m.name(), m))),
+            "timing" => {
+                self.settings.timing = self.choice(entry, &Timing::ALL.map(|t| (t.name(), t)))
+            }
             "pin" => self.settings.pin = self.flag(entry),
             "touch" => {
                 self.touch_at = entry.span.start;

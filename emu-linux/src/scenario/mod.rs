@@ -58,6 +58,7 @@ built_in![
     "swapon-swapoff",
     "vmalloc-pairs",
     "vmalloc-random",
+    "live-mappings",
     "user-random",
     "user-mprotect",
     "test_vmalloc",

@@ -4,6 +4,7 @@ use crate::config::{
     Backend, FirmwareFeature, KernelVersion, Pages, Preempt, RunConfig, ScheduleChoice,
 };
 use crate::mode::Mode;
+use crate::timing::Timing;
 
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
@@ -52,6 +53,8 @@ settings! {
     schedule: ScheduleChoice,
     /// The engine.
     mode: Mode,
+    /// What a step costs.
+    timing: Timing,
     /// Which allocation of the kernel fails.
     fail_alloc: u64,
     /// Which page that vmalloc is to map is missing.
@@ -82,6 +85,7 @@ impl Settings {
             pin: self.pin.unwrap_or(usual.pin),
             schedule: schedule.unwrap_or(usual.schedule),
             mode: self.mode.unwrap_or(usual.mode),
+            timing: self.timing.unwrap_or(usual.timing),
             fail_alloc: self.fail_alloc,
             fail_map: self.fail_map,
             timer_period: self.timer_period,

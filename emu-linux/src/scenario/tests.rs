@@ -3,6 +3,7 @@ use crate::config::{
     Backend, FirmwareFeature, KernelVersion, Pages, Preempt, RunConfig, ScheduleChoice,
 };
 use crate::mode::Mode;
+use crate::timing::Timing;
 use crate::workload::workloads;
 use proptest::prelude::*;
 
@@ -52,6 +53,7 @@ fn lines() -> impl Strategy<Value = String> {
         "seed",
         "schedule",
         "mode",
+        "timing",
         "pin",
         "touch",
         "operations",
@@ -118,7 +120,7 @@ fn every_built_in_text_is_a_scenario_and_every_workload_has_one() {
 fn every_key_reaches_its_setting() {
     let text = format!(
         "{GOOD}policy = 'mmotm'\nkernel = '6.1'\npages = '64k'\nhpte-pages = '4k'\nbackend = 'lpar'\nfirmware-feature = 'block-remove'\npreempt = 'none'\n\
-         cpus = 3\nhtab-bits = 12\nseed = 0x9\nschedule = 'random'\nmode = 'threads'\npin = true\ntouch = 7\n\
+         cpus = 3\nhtab-bits = 12\nseed = 0x9\nschedule = 'random'\nmode = 'threads'\ntiming = 'functional'\npin = true\ntouch = 7\n\
          operations = 1_000\n[disturbances]\nfail-alloc = 2\nfail-map = 6\n\
          timer-period = 10000\nmigrate-every = 5\n"
     );
@@ -141,6 +143,7 @@ fn every_key_reaches_its_setting() {
         pin: Some(true),
         schedule: Some(ScheduleChoice::Random),
         mode: Some(Mode::Threads),
+        timing: Some(Timing::Functional),
         fail_alloc: Some(2),
         fail_map: Some(6),
         timer_period: Some(10_000),

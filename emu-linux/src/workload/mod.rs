@@ -4,6 +4,7 @@
 //! is a scenario's (`scenario`).
 
 mod kernel_mappings;
+mod live_mappings;
 mod replay;
 mod swap;
 mod test_vmalloc;
@@ -117,6 +118,13 @@ const WORKLOADS: &[Workload] = &[
         start: vmalloc_random::start,
         operations: vmalloc_random::operations,
         touch_max: None,
+        repeats: true,
+    },
+    Workload {
+        name: "live-mappings",
+        start: live_mappings::start,
+        operations: live_mappings::operations,
+        touch_max: Some(live_mappings::pages_max),
         repeats: true,
     },
     Workload {
