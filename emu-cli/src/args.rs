@@ -9,9 +9,7 @@ mod scenario;
 mod trace;
 mod vectors;
 
-pub use bench::{
-    BenchFlushArgs, BenchHptArgs, BenchOnceArgs, BenchReplayArgs, BenchTranslateArgs, BenchVerb,
-};
+pub use bench::{BenchFlushArgs, BenchHptArgs, BenchReplayArgs, BenchTranslateArgs, BenchVerb};
 pub use hpt::{
     AccessKind, Cpu, DumpArgs, HptVerb, Isa, LoadArgs, Order, TableArgs, TableSource, WalkArgs,
 };

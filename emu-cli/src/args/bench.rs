@@ -1,9 +1,7 @@
 //! Flags of `emu bench`.
 
 use super::OutputArgs;
-use crate::bench::once::Path;
 use clap::{Args, Subcommand};
-use emu_mmu::Backend;
 use std::path::PathBuf;
 
 /// `emu bench`.
@@ -15,8 +13,6 @@ pub enum BenchVerb {
     Flush(BenchFlushArgs),
     /// Translations by the number of pages in use, and by host threads
     Translate(BenchTranslateArgs),
-    /// One hot path so many times and nothing else, to be counted by callgrind or perf
-    Once(BenchOnceArgs),
     /// Operations of the kernel model emulated in a second, checked and unchecked
     Replay(BenchReplayArgs),
 }
@@ -39,20 +35,6 @@ pub struct BenchReplayArgs {
     /// The output.
     #[command(flatten)]
     pub output: OutputArgs,
-}
-
-/// `emu bench once`.
-#[derive(Debug, Args)]
-pub struct BenchOnceArgs {
-    /// The path
-    #[arg(value_name = "PATH")]
-    pub path: Path,
-    /// The compare of a group: scalar, avx2, avx512 or neon [default: the fastest of this host]
-    #[arg(long, value_name = "NAME", value_parser = backend)]
-    pub backend: Option<Backend>,
-    /// Times
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub passes: u32,
 }
 
 /// `emu bench flush`.
@@ -111,9 +93,4 @@ fn power_of_two(typed: &str) -> Result<u64, String> {
         Ok(mib) if mib.is_power_of_two() && (1..=1024).contains(&mib) => Ok(mib),
         _ => Err("a power of two from 1 to 1024 is right".to_owned()),
     }
-}
-
-fn backend(typed: &str) -> Result<Backend, String> {
-    let named = Backend::ALL.into_iter().find(|b| b.name() == typed);
-    named.ok_or_else(|| "scalar, avx2, avx512 or neon is right".to_owned())
 }

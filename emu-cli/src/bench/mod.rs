@@ -7,7 +7,6 @@ pub mod curves;
 pub mod flush;
 pub mod host;
 pub mod hpt;
-pub mod once;
 pub mod replay;
 pub mod spread;
 pub mod translate;

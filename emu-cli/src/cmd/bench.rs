@@ -1,17 +1,15 @@
 //! `emu bench`: host-time measurements.
 
 use crate::args::{
-    BenchFlushArgs, BenchHptArgs, BenchOnceArgs, BenchReplayArgs, BenchTranslateArgs, BenchVerb,
-    OutputArgs,
+    BenchFlushArgs, BenchHptArgs, BenchReplayArgs, BenchTranslateArgs, BenchVerb, OutputArgs,
 };
 use crate::bench::curves::{Axis, Curve};
-use crate::bench::{curves, flush, host, hpt, once, replay, translate};
+use crate::bench::{curves, flush, host, hpt, replay, translate};
 use crate::output::{Place, deliver};
 use crate::progress::Bar;
 use crate::report::{bench as report, json};
 use anyhow::{Result, bail};
 use emu_linux::Progress;
-use emu_mmu::Backend;
 
 /// Measures and reports; always 0 when it finishes.
 pub fn bench(verb: &BenchVerb) -> Result<u8> {
@@ -19,7 +17,6 @@ pub fn bench(verb: &BenchVerb) -> Result<u8> {
         BenchVerb::Hpt(args) => bench_hpt(args),
         BenchVerb::Flush(args) => bench_flush(args),
         BenchVerb::Translate(args) => bench_translate(args),
-        BenchVerb::Once(args) => bench_once(args),
         BenchVerb::Replay(args) => bench_replay(args),
     }
 }
@@ -157,14 +154,6 @@ fn bench_translate(args: &BenchTranslateArgs) -> Result<u8> {
         &text,
         (drawn.0, drawn.1, &report.curves),
     )
-}
-
-fn bench_once(args: &BenchOnceArgs) -> Result<u8> {
-    let backend = args.backend.unwrap_or_else(Backend::best);
-    let operations = once::run(args.path, backend, args.passes)?;
-    let text = format!("{operations} operations, {} times\n", args.passes);
-    deliver(&[(&Place::Stdout, &text)])?;
-    Ok(0)
 }
 
 /// log2 of the groups of a table of so many MiB.

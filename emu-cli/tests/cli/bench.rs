@@ -134,22 +134,6 @@ fn translate_goes_over_pages_in_use() {
 }
 
 #[test]
-fn once_does_what_it_is_told_and_no_more() {
-    for path in ["insert", "insert-shared", "find", "flush"] {
-        let (code, text) = printed(&["bench", "once", path, "--backend", "scalar"]);
-        assert_eq!(
-            (code, text.as_str()),
-            (0, "32768 operations, 1 times\n"),
-            "{path}"
-        );
-    }
-    let (code, text) = printed(&["bench", "once", "translate", "--passes", "2"]);
-    assert_eq!((code, text.as_str()), (0, "16384 operations, 2 times\n"));
-    let text = refused(&["bench", "once", "find", "--backend", "mmx"]);
-    assert!(text.contains("scalar, avx2, avx512 or neon"), "{text}");
-}
-
-#[test]
 fn sizes_that_cannot_be_are_refused() {
     for (value, right) in [
         ("3", "power of two"),

@@ -14,8 +14,6 @@ use std::time::Instant;
 pub const FLUSH_ENTRIES: usize = 192;
 /// Prefetch distances of which the limit takes the best.
 pub const DISTANCES: [usize; 4] = [8, 16, 32, 64];
-/// What [`Table::force`] rules out.
-const NO_BACKEND: &str = "this host cannot run the compare";
 /// Keys that the limit fetches ahead of those whose groups it fetches, if it does.
 const KEYS_AHEAD: usize = 48;
 /// What all pages have in common.
@@ -28,7 +26,6 @@ pub type Mps = f64;
 pub struct Table {
     memory: GuestMemory,
     hpt: Hpt,
-    backend: Backend,
     /// The pages of the largest load, in random order.
     pub mappings: Vec<Mapping>,
     vpns: Vec<Vpn>,
@@ -100,7 +97,6 @@ impl Table {
         Ok(Table {
             memory,
             hpt,
-            backend: Backend::best(),
             mappings,
             vpns,
             placed: Vec::new(),
@@ -122,20 +118,12 @@ impl Table {
         Ok(())
     }
 
-    /// Uses this compare from now on; `None` if the host cannot run it.
-    pub fn force(&mut self, backend: Backend) -> Option<()> {
-        self.backend = backend.is_available().then_some(backend)?;
-        Some(())
-    }
-
     fn exclusive(&mut self) -> Result<Batch<'_, Exclusive>> {
-        let batch = self.hpt.exclusive(&mut self.memory)?;
-        batch.with_backend(self.backend).context(NO_BACKEND)
+        Ok(self.hpt.exclusive(&mut self.memory)?)
     }
 
     fn shared(&self) -> Result<Batch<'_, Shared>> {
-        let batch = self.hpt.shared(&self.memory)?;
-        batch.with_backend(self.backend).context(NO_BACKEND)
+        Ok(self.hpt.shared(&self.memory)?)
     }
 
     /// The limit of changing groups, at its best distance. What is in the table is lost.
