@@ -60,6 +60,7 @@ mod vm_map_ram;
 mod vmalloc;
 mod vmap;
 mod vmap_area;
+mod watchdog;
 mod workload;
 
 pub use config::{

@@ -16,6 +16,7 @@ use crate::report::{CounterValues, CycleReport, RUN_SCHEMA, RunReport, TraceRepo
 use crate::task::KernelVectors;
 use crate::trace::{Importer, Survey};
 use crate::tracepoint::Moment;
+use crate::watchdog::Watchdog;
 use crate::workload::{Meter, Replayer};
 use emu_core::{
     Category, Clocked, ContextEnd, CpuId, CycleStack, Cycles, Engine, EngineError, Event, Interest,
@@ -106,7 +107,7 @@ pub fn run_policy(
     let (end, oops) = finish(&mut engine, &linux, config.mode, &mut |now| {
         let done = meter.done();
         progress(Progress { done, total });
-        if watchdog.bites(now, done) {
+        if watchdog.bites(now, meter.life()) {
             machine.request_stop();
         }
     })?;
@@ -134,32 +135,6 @@ pub fn run_policy(
         oops: oops.map(|error| error.to_string()),
         ..report
     })
-}
-
-/// Notices a kernel that goes round in circles: a user program whose store faults for ever on a stale
-/// read-only entry never ends by itself.
-#[derive(Default)]
-struct Watchdog {
-    done: u64,
-    since: Cycles,
-    bitten: Option<Cycles>,
-}
-
-/// Cycles without a completed operation after which a run is given up: several times what the largest
-/// single operation takes.
-const HUNG_CYCLES: Cycles = Cycles::new(1_000_000_000);
-
-impl Watchdog {
-    fn bites(&mut self, now: Cycles, done: u64) -> bool {
-        if done != self.done || now < self.since {
-            (self.done, self.since) = (done, now);
-        }
-        let stuck = now - self.since > HUNG_CYCLES;
-        if stuck && self.bitten.is_none() {
-            self.bitten = Some(now);
-        }
-        stuck
-    }
 }
 
 /// Runs to the end. A kernel that dies is a result, not a failure of the run.

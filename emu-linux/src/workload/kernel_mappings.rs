@@ -47,7 +47,7 @@ fn start(
             operations: mine,
             state: ChaCha8Rng::seed_from_u64(seed),
             one: operation,
-            last: |_, _, _| Ok(()),
+            last: |_, _, _, _| Ok(()),
         };
         work.spawn(linux, cx, meter)?;
     }

@@ -92,9 +92,10 @@ fn map(linux: &Linux, cx: &mut Ctx<'_>, live: &mut Live) -> Run<()> {
 }
 
 /// Newest first, which a look-up by address finds first.
-fn last(linux: &Linux, cx: &mut Ctx<'_>, live: Live) -> Run<()> {
+fn last(linux: &Linux, cx: &mut Ctx<'_>, live: Live, meter: &Meter) -> Run<()> {
     for area in live.areas.into_iter().rev() {
         linux.vunmap(cx, area)?;
+        meter.tidy();
     }
     for frame in live.frames {
         linux.free_page(cx, frame)?;

@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     done: AtomicU64,
+    tidied: AtomicU64,
 }
 
 impl Meter {
@@ -34,6 +35,16 @@ impl Meter {
 
     pub(crate) fn done(&self) -> u64 {
         self.done.load(Ordering::Relaxed)
+    }
+
+    /// A task that has done its operations gave one more thing back.
+    pub(crate) fn tidy(&self) {
+        self.tidied.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Changes while a workload gets on, after its last operation too.
+    pub(crate) fn life(&self) -> u64 {
+        self.done() + self.tidied.load(Ordering::Relaxed)
     }
 }
 
@@ -46,7 +57,7 @@ struct Repeated<S> {
     state: S,
     one: fn(&Linux, &mut Ctx<'_>, &mut S) -> Run<()>,
     /// What it does before it exits.
-    last: fn(&Linux, &mut Ctx<'_>, S) -> Run<()>,
+    last: fn(&Linux, &mut Ctx<'_>, S, &Meter) -> Run<()>,
 }
 
 impl<S: Send + 'static> Repeated<S> {
@@ -73,7 +84,7 @@ impl<S: Send + 'static> Repeated<S> {
                     meter.step();
                     linux.return_to_user(cx)?;
                 }
-                last(linux, cx, state)
+                last(linux, cx, state, &meter)
             }),
         };
         linux.spawn_task(cx, task).map(|_| ())

@@ -54,7 +54,7 @@ pub(super) fn spawn(
         operations,
         state: (ChaCha8Rng::seed_from_u64(seed), Vec::new()),
         one,
-        last: |linux, cx, (_, kept)| {
+        last: |linux, cx, (_, kept), _| {
             for area in kept {
                 linux.vfree(cx, area)?;
             }
