@@ -126,6 +126,13 @@ impl Cpu {
         self.stack.charge(category, cycles);
     }
 
+    /// A plain load or store was made that costs so many cycles.
+    #[inline(always)]
+    pub fn access_done(&mut self, cycles: u64) {
+        self.counters.verbs += 1;
+        self.charge(Category::LoadStore, cycles);
+    }
+
     /// When the next asynchronous interrupt is due, whether or not it is enabled.
     pub fn interrupt_due_at(&self) -> Cycles {
         if self.forced_interrupt {

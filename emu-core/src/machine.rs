@@ -11,7 +11,7 @@ use crate::exception::Vectors;
 use crate::guest::{ContextId, GuestCode};
 use crate::probe::{Event, Interest, Observer};
 use crate::scheduler::{Choice, Options, Scheduler};
-use emu_mmu::{Ea, GuestMemory, Hpt, MmuGeometry, Ra, TlbInvalidate};
+use emu_mmu::{Ea, GuestMemory, Hpt, MemoryError, MmuGeometry, Ra, TlbInvalidate};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -199,6 +199,20 @@ impl Machine {
 
     pub(crate) fn stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
+    }
+
+    /// Stores `new` over `old`; false if something else stands there. On one host thread nobody can come
+    /// between, and the host's locked instruction is spared.
+    #[inline]
+    pub(crate) fn replace_u64(&self, ra: Ra, old: u64, new: u64) -> Result<bool, MemoryError> {
+        if self.runs_threads() {
+            return Ok(self.memory.compare_exchange_u64(ra, old, new)?.is_ok());
+        }
+        let same = self.memory.load_u64(ra)? == old;
+        if same {
+            self.memory.store_u64(ra, new)?;
+        }
+        Ok(same)
     }
 
     /// True if each CPU has a host thread now.

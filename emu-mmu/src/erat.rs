@@ -109,8 +109,7 @@ impl Erat {
     #[inline(always)]
     pub(crate) fn quick(&mut self, ea: Ea, pr: bool, store: bool) -> Option<Ra> {
         let (slot, ra) = self.rows.lookup(ea, pr, store)?;
-        self.replacer.touch(slot);
-        Some(ra)
+        self.replacer.quick_touch(slot).then_some(ra)
     }
 
     fn ways(&self, ea: Ea) -> core::ops::Range<usize> {

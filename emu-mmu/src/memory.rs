@@ -208,6 +208,24 @@ impl GuestMemory {
         Ok(group)
     }
 
+    /// The entries of the group at `ra` whose doubleword 0 is `want` in the bits of `mask`; bit `n` is
+    /// slot `n`.
+    ///
+    /// # Errors
+    /// As [`Self::load_group`].
+    #[inline]
+    pub(crate) fn match_group(&self, ra: Ra, want: u64, mask: u64) -> Result<u8, MemoryError> {
+        let p = self.at(ra, 128)?.cast::<u64>();
+        let (want, mask) = (want.to_be(), mask.to_be());
+        let mut found = 0;
+        for i in 0..8 {
+            // SAFETY: `at` checked 128 bytes at `ra`; doubleword `2 * i` is one of the 16 in them.
+            let dw = unsafe { AtomicU64::from_ptr(p.add(2 * i)) };
+            found |= u8::from(dw.load(Ordering::Acquire) & mask == want) << i;
+        }
+        Ok(found)
+    }
+
     /// Zeroes `len_bytes` from `ra`, by doubleword where it can. Not atomic as a whole.
     ///
     /// # Errors

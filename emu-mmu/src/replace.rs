@@ -84,6 +84,8 @@ pub(crate) struct Replacer {
     /// Lru of one set of many ways: the ways as they were last put in order of use, and the use that
     /// each then had, oldest last. A way used since is younger than all that are left here.
     aged: Vec<(u64, u32)>,
+    /// The slot used last: to use it again changes nothing.
+    last: usize,
 }
 
 /// Ways above which a scan for the oldest costs more than an order kept for a while.
@@ -108,12 +110,34 @@ impl Replacer {
             state: vec![0; len],
             clock,
             aged: Vec::new(),
+            last: usize::MAX,
         }
     }
 
     /// Notes a use.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn touch(&mut self, slot: usize) {
+        if slot != self.last {
+            self.touch_another(slot);
+        }
+    }
+
+    /// Notes a use if that is quickly done; false if [`Self::touch`] must do it.
+    #[inline(always)]
+    pub(crate) fn quick_touch(&mut self, slot: usize) -> bool {
+        if slot == self.last {
+            return true;
+        }
+        let quick = self.policy == Replacement::Lru;
+        if quick {
+            self.touch_another(slot);
+        }
+        quick
+    }
+
+    #[inline(always)]
+    fn touch_another(&mut self, slot: usize) {
+        self.last = slot;
         match self.policy {
             Replacement::Lru => {
                 self.clock += 1;
@@ -126,6 +150,7 @@ impl Replacer {
         }
     }
 
+    #[inline(never)]
     fn touch_tree(&mut self, slot: usize) {
         let (set, way) = (slot / self.ways, slot % self.ways);
         let tree = &mut self.state[set * self.leaves..(set + 1) * self.leaves];

@@ -120,16 +120,16 @@ impl Tlb {
                 continue;
             }
             let page = vpn.align_down(actual);
-            let hit = self.slots(self.set(vpn, actual)).find(|&i| {
-                self.entries[i].is_some_and(|e| {
-                    e.vpn == page
-                        && e.actual == actual
-                        && e.segment == segment
-                        && e.lpid == self.lpid
-                })
-            });
-            if hit.is_some() {
-                return hit;
+            let slots = self.slots(self.set(vpn, actual));
+            let first = slots.start;
+            let same = |e: &Option<TlbEntry>| match e {
+                Some(e) if e.vpn == page => {
+                    e.actual == actual && e.segment == segment && e.lpid == self.lpid
+                }
+                _ => false,
+            };
+            if let Some(way) = self.entries[slots].iter().position(same) {
+                return Some(first + way);
             }
         }
         None

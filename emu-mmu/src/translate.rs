@@ -181,6 +181,7 @@ impl Mmu {
         Slow {
             ea: state.cut(ea),
             walk: Walk::new(state.cut(ea)),
+            unserved: false,
             mmu: self,
             memory,
             hpt,

@@ -7,6 +7,7 @@ use super::Ctx;
 use crate::cost::{Category, CostTable};
 use crate::cpu::Cpu;
 use crate::exception::{Run, Step};
+use crate::machine::Machine;
 use crate::probe::{Event, Interest};
 use emu_mmu::{Access, AccessState, Ea, Probe, Ra, Walk};
 
@@ -38,20 +39,32 @@ fn charge_walk(cpu: &mut Cpu, costs: &CostTable, walk: &Walk) {
     cpu.charge(Category::Translation, cycles);
 }
 
+/// A load and a store of one size: the short way where nothing but the access happens, else the long one.
 macro_rules! sized_access {
-    ($load:ident, $store:ident, $mem_load:ident, $mem_store:ident, $type:ty, $words:literal) => {
+    ($load:ident, $slow_load:ident, $store:ident, $slow_store:ident, $type:ty, $words:literal) => {
         #[doc = concat!("Loads ", $words, " at an effective address, big-endian.")]
         ///
         /// # Errors
         /// A storage interrupt that the guest could not resolve, or the end of the run.
         #[inline]
         pub fn $load(&mut self, ea: Ea, step: Step) -> Run<$type> {
+            if let Some((machine, cpu, ra)) = self.short_way(ea, Access::Load)
+                && let Ok(value) = machine.memory.$load(ra)
+            {
+                cpu.access_done(machine.costs.load);
+                return Ok(value);
+            }
+            self.$slow_load(ea, step)
+        }
+
+        #[inline(never)]
+        fn $slow_load(&mut self, ea: Ea, step: Step) -> Run<$type> {
             self.begin()?;
             let ra = self.translate(ea, Access::Load)?;
             let load = self.machine.costs.load;
             self.cpu_mut().charge(Category::LoadStore, load);
             self.note_access(ra, false, step);
-            Ok(self.machine.memory.$mem_load(ra)?)
+            Ok(self.machine.memory.$load(ra)?)
         }
 
         #[doc = concat!("Stores ", $words, " at an effective address, big-endian.")]
@@ -60,17 +73,46 @@ macro_rules! sized_access {
         /// A storage interrupt that the guest could not resolve, or the end of the run.
         #[inline]
         pub fn $store(&mut self, ea: Ea, value: $type, step: Step) -> Run<()> {
+            if let Some((machine, cpu, ra)) = self.short_way(ea, Access::Store)
+                && machine.memory.$store(ra, value).is_ok()
+            {
+                cpu.access_done(machine.costs.store);
+                return Ok(());
+            }
+            self.$slow_store(ea, value, step)
+        }
+    };
+}
+
+/// The long way of a store of less than a doubleword.
+macro_rules! small_store {
+    ($slow_store:ident, $store:ident, $type:ty) => {
+        #[inline(never)]
+        fn $slow_store(&mut self, ea: Ea, value: $type, step: Step) -> Run<()> {
             self.begin()?;
             let ra = self.translate(ea, Access::Store)?;
             let store = self.machine.costs.store;
             self.cpu_mut().charge(Category::LoadStore, store);
             self.note_access(ra, true, step);
-            Ok(self.machine.memory.$mem_store(ra, value)?)
+            Ok(self.machine.memory.$store(ra, value)?)
         }
     };
 }
 
 impl Ctx<'_> {
+    /// Where an access goes if nothing is due, nobody listens and the translation is at hand: then the
+    /// access is all that happens. The use of the translation is noted; to note it again changes nothing.
+    #[inline(always)]
+    fn short_way(&mut self, ea: Ea, access: Access) -> Option<(&Machine, &mut Cpu, Ra)> {
+        let machine = &*self.machine;
+        let cpu = self.cpu.as_mut()?;
+        if cpu.clock >= cpu.deadline || machine.is_observed() {
+            return None;
+        }
+        let ra = cpu.mmu.quick_hit(ea, access, cpu.state)?;
+        Some((machine, cpu, ra))
+    }
+
     #[inline(always)]
     fn note_access(&self, ra: Ra, store: bool, step: Step) {
         self.note_event(Interest::ACCESSES, || Event::Access { ra, store, step });
@@ -141,27 +183,37 @@ impl Ctx<'_> {
         });
     }
 
-    sized_access!(load_u8, store_u8, load_u8, store_u8, u8, "a byte");
-    sized_access!(load_u16, store_u16, load_u16, store_u16, u16, "a halfword");
-    sized_access!(load_u32, store_u32, load_u32, store_u32, u32, "a word");
+    sized_access!(load_u8, slow_load_u8, store_u8, slow_store_u8, u8, "a byte");
+    sized_access!(
+        load_u16,
+        slow_load_u16,
+        store_u16,
+        slow_store_u16,
+        u16,
+        "a halfword"
+    );
+    sized_access!(
+        load_u32,
+        slow_load_u32,
+        store_u32,
+        slow_store_u32,
+        u32,
+        "a word"
+    );
+    sized_access!(
+        load_u64,
+        slow_load_u64,
+        store_u64,
+        slow_store_u64,
+        u64,
+        "a doubleword"
+    );
+    small_store!(slow_store_u8, store_u8, u8);
+    small_store!(slow_store_u16, store_u16, u16);
+    small_store!(slow_store_u32, store_u32, u32);
 
-    /// Loads a doubleword at an effective address, big-endian.
-    ///
-    /// # Errors
-    /// A storage interrupt that the guest could not resolve, or the end of the run.
-    #[inline]
-    pub fn load_u64(&mut self, ea: Ea, step: Step) -> Run<u64> {
-        self.begin()?;
-        let ra = self.translate(ea, Access::Load)?;
-        self.load_at(ra, step)
-    }
-
-    /// Stores a doubleword at an effective address, big-endian.
-    ///
-    /// # Errors
-    /// A storage interrupt that the guest could not resolve, or the end of the run.
-    #[inline]
-    pub fn store_u64(&mut self, ea: Ea, value: u64, step: Step) -> Run<()> {
+    #[inline(never)]
+    fn slow_store_u64(&mut self, ea: Ea, value: u64, step: Step) -> Run<()> {
         self.begin()?;
         let ra = self.translate(ea, Access::Store)?;
         self.store_at(ra, value, step)
@@ -261,7 +313,21 @@ impl Ctx<'_> {
     ///
     /// # Errors
     /// A storage interrupt that the guest could not resolve, or the end of the run.
+    #[inline]
     pub fn load_reserve(&mut self, ea: Ea, step: Step) -> Run<u64> {
+        if let Some((machine, cpu, ra)) = self.short_way(ea, Access::Load)
+            && let Ok(value) = machine.memory.load_u64(ra)
+        {
+            cpu.counters.verbs += 1;
+            cpu.charge(Category::Reservation, machine.costs.load_reserve);
+            cpu.reservation = Some((ra, value));
+            return Ok(value);
+        }
+        self.slow_load_reserve(ea, step)
+    }
+
+    #[inline(never)]
+    fn slow_load_reserve(&mut self, ea: Ea, step: Step) -> Run<u64> {
         self.begin()?;
         let ra = self.translate(ea, Access::Load)?;
         self.load_reserve_at(ra, step)
@@ -291,7 +357,21 @@ impl Ctx<'_> {
     ///
     /// # Errors
     /// A storage interrupt that the guest could not resolve, or the end of the run.
+    #[inline]
     pub fn store_conditional(&mut self, ea: Ea, value: u64, step: Step) -> Run<bool> {
+        if let Some((machine, cpu, ra)) = self.short_way(ea, Access::Store) {
+            cpu.counters.verbs += 1;
+            cpu.charge(Category::Reservation, machine.costs.store_conditional);
+            let Some((reserved, old)) = cpu.reservation.take() else {
+                return Ok(false);
+            };
+            return Ok(reserved == ra && machine.replace_u64(ra, old, value)?);
+        }
+        self.slow_store_conditional(ea, value, step)
+    }
+
+    #[inline(never)]
+    fn slow_store_conditional(&mut self, ea: Ea, value: u64, step: Step) -> Run<bool> {
         self.begin()?;
         let ra = self.translate(ea, Access::Store)?;
         self.store_conditional_at(ra, value, step)
@@ -313,13 +393,7 @@ impl Ctx<'_> {
         let Some((reserved, old)) = cpu.reservation.take() else {
             return Ok(false);
         };
-        if reserved != ra
-            || self
-                .machine
-                .memory
-                .compare_exchange_u64(ra, old, value)?
-                .is_err()
-        {
+        if reserved != ra || !self.machine.replace_u64(ra, old, value)? {
             return Ok(false);
         }
         self.note_access(ra, true, step);

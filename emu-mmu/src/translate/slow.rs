@@ -25,6 +25,8 @@ pub(super) struct Slow<'a, M, P> {
     pub access: Access,
     pub state: AccessState,
     pub walk: Walk,
+    /// The TLB holds an entry for the page that did not serve.
+    pub unserved: bool,
     pub probe: &'a mut P,
 }
 
@@ -165,17 +167,19 @@ impl<M: WalkMemory, P: Probe> Slow<'_, M, P> {
 
     /// The page from the TLB; `None` if the table must be read.
     fn found_in_tlb(&mut self, segment: &SlbEntry, vpn: Vpn) -> Result<Option<Found>, Fault> {
-        let hit = self
-            .mmu
-            .tlb
-            .lookup(vpn, segment.segment)
-            .filter(|e| e.base == segment.page);
-        let Some(e) = hit else { return Ok(None) };
+        let Some(e) = self.mmu.tlb.lookup(vpn, segment.segment) else {
+            return Ok(None);
+        };
+        if e.base != segment.page {
+            self.unserved = true;
+            return Ok(None);
+        }
         if let Err(fault) = self.judge(e.r, segment) {
             self.walk.tlb_hit = true;
             return Err(fault);
         }
         if self.access == Access::Store && !e.r.c() {
+            self.unserved = true;
             return Ok(None);
         }
         self.walk.tlb_hit = true;
@@ -199,7 +203,9 @@ impl<M: WalkMemory, P: Probe> Slow<'_, M, P> {
         let (hpte_ra, hpte, actual) = match found.map_err(machine_check)? {
             Search::Hit(hpte_ra, hpte, actual) => (hpte_ra, hpte, actual),
             Search::Miss => {
-                self.forget(vpn, segment);
+                if self.unserved {
+                    self.forget(vpn, segment);
+                }
                 return Err(Fault::no_page(self.ea, self.access));
             }
             Search::Multihit => return Err(Fault::TlbMultihit { dar }),

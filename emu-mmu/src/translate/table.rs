@@ -6,7 +6,7 @@ use super::{Probe, RcStep, Walk, WalkMemory};
 use crate::addr::{self, Ea, PageSize, Ra};
 use crate::choices::{HptMultihit, MustBeZero};
 use crate::hpt::Hpt;
-use crate::hpte::{Hpte, HpteR, HpteV};
+use crate::hpte::{Hpte, HpteFormat, HpteR, HpteV};
 use crate::memory::MemoryError;
 use crate::page_sizes::PageSizes;
 use crate::protect::Access;
@@ -72,8 +72,15 @@ pub(super) fn search<M: WalkMemory>(
         (hpt.secondary(hash), want.with_secondary()),
     ];
     let mut first = Search::Miss;
+    let plain = hpt.format() == HpteFormat::Isa2;
+    let mask = compare | HpteV::SECONDARY | HpteV::VALID;
     for (index, want) in groups {
         walk.groups_read += 1;
+        let word = want.with_valid().0 & mask;
+        if plain && memory.match_group(hpt.group_ra(index), word, mask)? == 0 {
+            walk.entries_compared += 8;
+            continue;
+        }
         let (pteg, hits) = loop {
             let raw = group(memory, hpt.group_ra(index))?;
             let pteg = raw.decoded(hpt.format());

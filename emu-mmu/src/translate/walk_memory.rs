@@ -14,6 +14,18 @@ pub trait WalkMemory {
     /// [`MemoryError`] if `ra` is outside memory or no multiple of 128.
     fn load_group(&self, ra: Ra) -> Result<[u64; 16], MemoryError>;
 
+    /// The entries of the group at `ra` whose doubleword 0 may be `want` in the bits of `mask`; bit `n` is
+    /// slot `n`. If there are none the walk goes on, else it loads the group. Memory that is not quicker to
+    /// look at than to load says all.
+    ///
+    /// # Errors
+    /// As [`Self::load_group`].
+    #[inline(always)]
+    fn match_group(&self, ra: Ra, want: u64, mask: u64) -> Result<u8, MemoryError> {
+        let _ = (ra, want, mask);
+        Ok(u8::MAX)
+    }
+
     /// Stores a byte, atomically: R or C.
     ///
     /// # Errors
@@ -37,6 +49,11 @@ impl WalkMemory for GuestMemory {
     #[inline(always)]
     fn load_group(&self, ra: Ra) -> Result<[u64; 16], MemoryError> {
         GuestMemory::load_group(self, ra)
+    }
+
+    #[inline(always)]
+    fn match_group(&self, ra: Ra, want: u64, mask: u64) -> Result<u8, MemoryError> {
+        GuestMemory::match_group(self, ra, want, mask)
     }
 
     #[inline(always)]
