@@ -175,9 +175,18 @@ pub struct Slb {
     entries: Vec<SlbEntry>,
     /// RS and RB that made each entry: bits that must be 0 count for some [`Choices`].
     operands: Vec<(u64, u64)>,
-    /// The entry that hit last. Only looked at while no two entries overlap.
-    hint: usize,
+    /// The entry that hit last for a 256 MB segment or one like it. Only looked at while no two entries
+    /// overlap.
+    hints: [u16; HINTS],
     overlap: bool,
+}
+
+/// Segments of 256 MB whose entries are remembered apart.
+const HINTS: usize = 64;
+
+/// The hint of an address.
+const fn hint_of(ea: Ea) -> usize {
+    (ea.get() >> 28) as usize % HINTS
 }
 
 impl Slb {
@@ -187,7 +196,7 @@ impl Slb {
         Self {
             operands: vec![(0, 0); entries.len()],
             entries,
-            hint: 0,
+            hints: [0; HINTS],
             overlap: false,
         }
     }
@@ -204,10 +213,20 @@ impl Slb {
         self.overlap
     }
 
-    fn changed(&mut self) {
-        let e = &self.entries;
-        self.overlap = (1..e.len()).any(|i| e[i].valid && e[..i].iter().any(|o| o.overlaps(&e[i])));
-        self.hint = 0;
+    /// Entries went: an overlap may be gone.
+    fn removed(&mut self) {
+        if self.overlap {
+            let e = &self.entries;
+            self.overlap = (1..e.len()).any(|i| e[..i].iter().any(|o| o.overlaps(&e[i])));
+        }
+    }
+
+    /// One entry was written over another.
+    fn written(&mut self, index: usize) {
+        self.removed();
+        let new = &self.entries[index];
+        let mut others = self.entries.iter().enumerate();
+        self.overlap |= others.any(|(i, other)| i != index && other.overlaps(new));
     }
 
     /// `slbmte`: writes the entry that RB names.
@@ -221,7 +240,7 @@ impl Slb {
         let slot = self.entries.get_mut(index as usize);
         *slot.ok_or(SlbError::Index { index, entries })? = entry;
         self.operands[index as usize] = (rs, rb);
-        self.changed();
+        self.written(index as usize);
         Ok(())
     }
 
@@ -268,7 +287,7 @@ impl Slb {
             }
         }
         if gone != 0 {
-            self.changed();
+            self.removed();
         }
         gone
     }
@@ -295,18 +314,19 @@ impl Slb {
                 gone += 1;
             }
         }
-        self.changed();
+        self.removed();
         Ok(gone)
     }
 
     /// The entry that translates `ea`, with its index.
     #[inline]
     pub fn lookup(&mut self, ea: Ea) -> Option<(usize, &SlbEntry)> {
-        if !self.overlap && self.entries.get(self.hint).is_some_and(|e| e.covers(ea)) {
-            return Some((self.hint, &self.entries[self.hint]));
+        let hint = usize::from(self.hints[hint_of(ea)]);
+        if !self.overlap && self.entries.get(hint).is_some_and(|e| e.covers(ea)) {
+            return Some((hint, &self.entries[hint]));
         }
         let index = self.entries.iter().position(|e| e.covers(ea))?;
-        self.hint = index;
+        self.hints[hint_of(ea)] = index as u16;
         Some((index, &self.entries[index]))
     }
 }

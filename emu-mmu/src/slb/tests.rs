@@ -125,3 +125,37 @@ fn overlap_takes_the_lowest_index() {
     slb.slbie(Ea::new(0x5000_0000), false, SegmentSize::S256M);
     assert!(!slb.has_overlap());
 }
+
+mod any_order {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn overlap_and_lookup_are_those_of_a_plain_scan(
+            steps in prop::collection::vec((0u8..8, 0u64..6, 0u64..0x90, any::<bool>(), any::<bool>()), 1..60),
+        ) {
+            let mut slb = Slb::new(6);
+            for (what, index, esid, large, valid) in steps {
+                let segment = if large { SegmentSize::S1T } else { SegmentSize::S256M };
+                let ea = Ea::new(esid << 28);
+                match what {
+                    0 => { slb.slbie(ea, false, segment); }
+                    1 => { slb.slbia(0).expect("slbia"); }
+                    _ => {
+                        let new = SlbEntry { valid, ..entry(ea.esid(segment).get(), segment, false) };
+                        slb.slbmte(new.rs(), new.rb(index)).expect("slbmte");
+                    }
+                }
+                let entries = slb.entries().to_vec();
+                let overlap = (0..6).any(|i| (0..i).any(|j| entries[i].overlaps(&entries[j])));
+                prop_assert_eq!(slb.has_overlap(), overlap);
+                for esid in 0..0x90u64 {
+                    let ea = Ea::new(esid << 28);
+                    let first = entries.iter().position(|e| e.covers(ea));
+                    prop_assert_eq!(slb.lookup(ea).map(|(i, _)| i), first);
+                }
+            }
+        }
+    }
+}
