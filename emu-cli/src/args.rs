@@ -5,6 +5,7 @@
 mod bench;
 mod hpt;
 mod machine;
+mod profile;
 mod scenario;
 mod trace;
 mod vectors;
@@ -14,6 +15,7 @@ pub use hpt::{
     AccessKind, Cpu, DumpArgs, HptVerb, Isa, LoadArgs, Order, TableArgs, TableSource, WalkArgs,
 };
 pub use machine::{FailAlloc, MachineArgs};
+pub use profile::ProfileVerb;
 pub use scenario::ScenarioVerb;
 pub use trace::{GenArgs, TraceVerb};
 pub use vectors::{Undefined, VectorsArgs};
@@ -59,6 +61,9 @@ pub enum Verb {
     /// Scenarios: those built in, and files of your own
     #[command(subcommand)]
     Scenario(ScenarioVerb),
+    /// Machines: those built in, and files of your own
+    #[command(subcommand)]
+    Machine(ProfileVerb),
     /// Captures of real kernels, and made-up ones
     #[command(subcommand)]
     Trace(TraceVerb),
@@ -189,7 +194,7 @@ mod tests {
 
     #[test]
     fn every_flag_reaches_its_field() {
-        let line = "emu run s --policy p --kernel 6.1 --pages 64k --hpte-pages 4k --backend lpar --firmware-feature block-remove --htab-bits 12 \
+        let line = "emu run s --policy p --kernel 6.1 --pages 64k --hpte-pages 4k --machine power9 --set tlb.tlbie=3 --backend lpar --firmware-feature block-remove --htab-bits 12 \
                     --cpus 3 --seed 9 --touch 7 --operations 5 --pin --kernel-log k --json --fail-alloc 2 \
                     --fail-map 6 --timer-period 20000 --migrate-every 4 --preempt none --schedule emu1:3.1 --mode threads --timing functional --no-check -o out";
         let Verb::Run(run) = typed(line).unwrap().verb else {
@@ -202,6 +207,8 @@ mod tests {
             (machine.pages, machine.hpte_pages),
             (Some(Pages::K64), Some(Pages::K4))
         );
+        assert_eq!(machine.machine, Some("power9".into()));
+        assert_eq!(machine.set, ["tlb.tlbie=3"]);
         assert_eq!(machine.backend, Some(Backend::Lpar));
         let feature = machine.firmware_feature.map(FirmwareFeature::name);
         assert_eq!(feature, Some("block-remove"));

@@ -3,14 +3,16 @@
 //! Owns every check that needs the library's names or the file system. What it hands out can be run
 //! as it is.
 
+mod machine;
 mod source;
 
+pub use machine::machine_named;
 pub use source::{no_scenario, scenario_text};
 
 use crate::args::{CompareArgs, FailAlloc, MachineArgs, OutputArgs, RunArgs};
 use crate::output::Place;
 use anyhow::{Context, Result, bail};
-use emu_linux::{PolicyFile, PolicyInfo, RunConfig, RunError, Source, nearest, policies};
+use emu_linux::{PolicyFile, PolicyInfo, RunConfig, RunError, Settings, Source, nearest, policies};
 use source::{Named, toml_text};
 use std::path::Path;
 
@@ -62,12 +64,12 @@ impl RunPlan {
             None => named.policy(),
         });
         let config = match (policy, &args.policy_file) {
-            (Some(name), _) => config_of(policy_named(name)?.name, &args.machine, &named),
+            (Some(name), _) => config_of(policy_named(name)?.name, &args.machine, &named)?,
             (None, Some(path)) => {
                 let file = policy_file(path)?;
                 RunConfig {
                     policy_file: Some(file.clone()),
-                    ..config_of(file.name(), &args.machine, &named)
+                    ..config_of(file.name(), &args.machine, &named)?
                 }
             }
             (None, None) => {
@@ -122,7 +124,7 @@ impl ComparePlan {
         let configs = policies
             .iter()
             .map(|policy| config_of(policy.name, &args.machine, &named))
-            .collect();
+            .collect::<Result<_>>()?;
         Ok(ComparePlan {
             source: named.source,
             configs,
@@ -198,12 +200,17 @@ fn policies_named(names: &[String]) -> Result<Vec<PolicyInfo>> {
 }
 
 /// What was typed stands over what a scenario's file says.
-fn config_of(policy: &str, machine: &MachineArgs, named: &Named) -> RunConfig {
-    let settings = machine.settings().over(named.settings());
-    RunConfig {
-        check: !machine.no_check,
+fn config_of(policy: &str, args: &MachineArgs, named: &Named) -> Result<RunConfig> {
+    let typed = Settings {
+        machine: machine::machine_typed(args)?,
+        ..args.settings()
+    };
+    let settings = typed.over(named.settings());
+    Ok(RunConfig {
+        check: !args.no_check,
+        machine_changes: args.set.clone(),
         ..settings.config(policy)
-    }
+    })
 }
 
 fn policy_file(path: &Path) -> Result<PolicyFile> {

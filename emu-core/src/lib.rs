@@ -38,8 +38,9 @@ mod probe;
 mod schedule;
 mod scheduler;
 mod sync;
+mod timing;
 
-pub use cost::{Category, CostError, CostTable, CycleStack, Cycles, MachineKind};
+pub use cost::{Category, CycleStack, Cycles};
 pub use cpu::{CpuId, CpuReport, HardwareCounters};
 pub use ctx::{Ctx, Frame};
 pub use engine::{Engine, EngineError, RunEnd};
@@ -49,3 +50,4 @@ pub use machine::{Machine, MachineConfig};
 pub use probe::{Event, Interest, Observer};
 pub use schedule::{Schedule, ScheduleError};
 pub use scheduler::{Choice, Clocked, Options, Random, Recorder, Replay, Scheduler};
+pub use timing::{CostTable, Figure, Key, MachineProfile, ProfileError, Unit};

@@ -4,13 +4,13 @@
 
 use crate::Cycles;
 use crate::board::Board;
-use crate::cost::{CostTable, MachineKind};
 use crate::cpu::CpuId;
 use crate::engine::EngineError;
 use crate::exception::Vectors;
 use crate::guest::{ContextId, GuestCode};
 use crate::probe::{Event, Interest, Observer};
 use crate::scheduler::{Choice, Options, Scheduler};
+use crate::timing::CostTable;
 use emu_mmu::{Ea, GuestMemory, Hpt, MemoryError, MmuGeometry, Ra, TlbInvalidate};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -49,14 +49,6 @@ impl MachineConfig {
             geometry: MmuGeometry::PPC970,
             costs: CostTable::functional(),
             quantum: Cycles::new(1000),
-        }
-    }
-
-    /// Geometry of the translation structures of a machine.
-    pub fn geometry_of(machine: MachineKind) -> MmuGeometry {
-        match machine {
-            MachineKind::Ppc970 => MmuGeometry::PPC970,
-            MachineKind::Power8 => MmuGeometry::POWER8,
         }
     }
 }

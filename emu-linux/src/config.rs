@@ -6,7 +6,7 @@ use crate::lazy_mmu::PolicyFile;
 use crate::mode::Mode;
 use crate::scenario::Scenario;
 use crate::timing::Timing;
-use emu_core::Schedule;
+use emu_core::{MachineProfile, Schedule};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -207,6 +207,10 @@ pub struct RunConfig {
     /// Size of the hash-table entries for the pages of a 64K kernel, on vmalloc and user addresses; `None`
     /// takes the largest that the CPU has. Refused with 4K pages, where there is no choice.
     pub hpte_pages: Option<Pages>,
+    /// The machine; `None` takes the kernel's own (ppc970 for 2.6.38, power8 for 6.1).
+    pub machine: Option<MachineProfile>,
+    /// Changes of it, each as [`MachineProfile::set`] takes it.
+    pub machine_changes: Vec<String>,
     /// Who writes the hash table.
     pub backend: Backend,
     /// What the firmware offers under a hypervisor. Refused where the kernel would not use it: with the
@@ -259,6 +263,8 @@ impl RunConfig {
             kernel: None,
             pages: None,
             hpte_pages: None,
+            machine: None,
+            machine_changes: Vec::new(),
             backend: Backend::Native,
             firmware_feature: None,
             htab_bits: None,
@@ -334,9 +340,9 @@ pub enum RunError {
         "the kernel hangs: at cycle {0} no operation had been completed for 1,000,000,000 cycles"
     )]
     Hung(emu_core::Cycles),
-    /// A cost table was refused.
+    /// A machine, or a change to one, was refused.
     #[error(transparent)]
-    Cost(#[from] emu_core::CostError),
+    Machine(#[from] emu_core::ProfileError),
     /// The symbol table was refused.
     #[error("symbol table: {0}")]
     Symbols(String),

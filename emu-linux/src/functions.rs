@@ -132,12 +132,12 @@ impl FunctionCosts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use emu_core::MachineKind;
+    use emu_core::MachineProfile;
 
     #[test]
     fn every_function_has_a_figure() {
-        for machine in [MachineKind::Ppc970, MachineKind::Power8] {
-            let costs = CostTable::builtin(machine).unwrap();
+        for machine in MachineProfile::NAMES {
+            let costs = MachineProfile::builtin(machine).unwrap().costs();
             let functions = FunctionCosts::new(&costs).unwrap();
             assert_eq!(
                 functions.instructions(Func::Vmalloc),

@@ -12,13 +12,14 @@ use crate::invariant::Monitor;
 use crate::layout::{Layout, va};
 use crate::lazy_mmu::LazyMmuPolicy;
 use crate::leaks::Ledger;
-use crate::memmap::{self, RAM_BYTES, field, global, pcpu};
+use crate::machine::{hpte_page, machine_of};
+use crate::memmap::{self, field, global, pcpu};
 use crate::mm::Mm;
 use crate::printk::{KernelLog, Ratelimit};
 use crate::report::{CounterValues, Counters, KernelReport};
 use crate::symbols::SymbolTable;
 use crate::tracepoint::{Moment, Tracepoint};
-use emu_core::{CostTable, Ctx, Cycles, MachineConfig, MachineKind, Run};
+use emu_core::{Ctx, Cycles, MachineConfig, Run};
 use emu_mmu::{Ea, Hpt, HpteR, HpteV, PageSize, Ra, SegmentSize};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -42,7 +43,9 @@ pub type Kernel<T> = Run<Result<T, Errno>>;
 pub struct Linux {
     pub(crate) layout: Layout,
     pub(crate) policy: Box<dyn LazyMmuPolicy>,
-    pub(crate) machine: MachineKind,
+    /// Name of the machine.
+    pub(crate) machine: String,
+    lockless_tlbie: bool,
     pub(crate) segment: SegmentSize,
     /// Page size of the vmalloc and user segments (mmu_vmalloc_psize, mmu_virtual_psize).
     pub(crate) hpte_page: PageSize,
@@ -92,104 +95,11 @@ impl std::fmt::Debug for Linux {
 /// Milliseconds between timer interrupts: HZ = 250.
 const TICK_MICROS: u64 = 4_000;
 
-/// The machine that a kernel runs on unless told otherwise: the G5 of the 2011 report, or the POWER8 of
-/// the captures.
-pub const fn machine_of(version: KernelVersion) -> MachineKind {
-    match version {
-        KernelVersion::V2_6_38 => MachineKind::Ppc970,
-        KernelVersion::V6_1 => MachineKind::Power8,
-    }
-}
-
-/// log2 of the number of groups by the kernel's rule: one group for each two pages of RAM, at least
-/// 2^11 (htab_get_table_size, arch/powerpc/mm/hash_utils_64.c).
-pub const fn default_htab_bits(pages: Pages) -> u8 {
-    (RAM_BYTES.ilog2() - (pages.shift() + 1)) as u8
-}
-
-/// True for a CPU whose MMU has 64K pages: POWER5+ and later.
-const fn has_64k_pages(machine: MachineKind) -> bool {
-    match machine {
-        MachineKind::Ppc970 => false,
-        MachineKind::Power8 => true,
-    }
-}
-
-/// Size of the HPTEs on vmalloc and user addresses: the base page's where the CPU has it, else 4K
-/// (htab_init_page_sizes, arch/powerpc/mm/hash_utils_64.c).
-fn hpte_page(
-    asked: Option<Pages>,
-    machine: MachineKind,
-    pages: Pages,
-) -> Result<PageSize, RunError> {
-    let refuse = |value: Pages, right: String| {
-        Err(RunError::Value {
-            what: "--hpte-pages",
-            value: value.name().to_owned(),
-            right,
-        })
-    };
-    match (pages, asked) {
-        (Pages::K4, None) | (Pages::K64, Some(Pages::K4)) => Ok(PageSize::P4K),
-        (Pages::K4, Some(asked)) => refuse(
-            asked,
-            "it is for a kernel with `--pages 64k`; with 4K pages every entry is one of 4K"
-                .to_owned(),
-        ),
-        (Pages::K64, None) if !has_64k_pages(machine) => Ok(PageSize::P4K),
-        (Pages::K64, Some(asked)) if !has_64k_pages(machine) => refuse(
-            asked,
-            format!(
-                "the {} has no 64K pages, so that the kernel hashes each page as 4K pieces; take `4k`, or \
-                 `--kernel 6.1`, which runs on a POWER8",
-                machine.name()
-            ),
-        ),
-        (Pages::K64, _) => Ok(PageSize::P64K),
-    }
-}
-
-/// Places the hash table behind RAM and shapes the machine.
-///
-/// # Errors
-/// A number of groups that the architecture or the model does not allow, a cost table that is damaged.
-pub fn machine_config(
-    config: &RunConfig,
-    version: KernelVersion,
-    pages: Pages,
-    cpus: u16,
-) -> Result<MachineConfig, RunError> {
-    let bits = config.htab_bits.unwrap_or(default_htab_bits(pages));
-    let right = "log2 of the number of groups, from 11 to 28".to_owned();
-    if !(11..=28).contains(&bits) {
-        return Err(RunError::Value {
-            what: "--htab-bits",
-            value: bits.to_string(),
-            right,
-        });
-    }
-    let base = RAM_BYTES.max(128 << bits);
-    let hpt = Hpt::new(Ra::new(base), bits).map_err(|_| RunError::Value {
-        what: "--htab-bits",
-        value: bits.to_string(),
-        right,
-    })?;
-    let machine = machine_of(version);
-    Ok(MachineConfig {
-        cpus,
-        memory_bytes: base + hpt.size_bytes(),
-        hpt,
-        geometry: MachineConfig::geometry_of(machine),
-        costs: config.timing.costs(CostTable::builtin(machine)?),
-        quantum: config.mode.quantum(config.check),
-    })
-}
-
 impl Linux {
     /// A kernel for a machine of the shape that [`machine_config`] gives.
     ///
     /// # Errors
-    /// A symbol or cost table that is damaged, HPTEs of a size that there is not.
+    /// A symbol table that is damaged, HPTEs of a size that there is not.
     pub fn new(
         config: &RunConfig,
         version: KernelVersion,
@@ -199,7 +109,7 @@ impl Linux {
         monitor: Option<Arc<Mutex<Monitor>>>,
         balance: bool,
     ) -> Result<Self, RunError> {
-        let machine = machine_of(version);
+        let (machine, costs) = (machine_of(config, version)?.name().to_owned(), &shape.costs);
         let accounts = config.leaks || config.fail_alloc.is_some() || config.fail_map.is_some();
         let layout = Layout::of(version, pages);
         let tick_cycles = shape.costs.micros(TICK_MICROS);
@@ -211,12 +121,13 @@ impl Linux {
         Ok(Linux {
             layout,
             policy,
-            machine,
-            segment: match machine {
-                MachineKind::Ppc970 => SegmentSize::S256M,
-                MachineKind::Power8 => SegmentSize::S1T,
+            lockless_tlbie: costs.lockless_tlbie != 0,
+            segment: match costs.segments_1t {
+                0 => SegmentSize::S256M,
+                _ => SegmentSize::S1T,
             },
-            hpte_page: hpte_page(config.hpte_pages, machine, pages)?,
+            hpte_page: hpte_page(config.hpte_pages, &machine, costs.pages_64k != 0, pages)?,
+            machine,
             hpt: shape.hpt,
             backend: config.backend,
             block_remove: block_remove_is_offered(config, version)?,
@@ -273,7 +184,7 @@ impl Linux {
 
     /// True if the CPU may have several tlbies under way (CPU_FTR_LOCKLESS_TLBIE): POWER5 and later.
     pub fn lockless_tlbie(&self) -> bool {
-        self.machine != MachineKind::Ppc970
+        self.lockless_tlbie
     }
 
     /// Executes the straight-line part of a function.

@@ -34,6 +34,7 @@ mod kernel_walk;
 pub mod layout;
 pub mod lazy_mmu;
 pub mod leaks;
+pub mod machine;
 pub mod memmap;
 pub mod mm;
 mod mode;
@@ -67,6 +68,7 @@ pub use config::{
     Backend, FirmwareFeature, KernelVersion, Pages, Preempt, Progress, RunConfig, RunError,
     ScheduleChoice, Source, nearest,
 };
+pub use emu_core::{Figure, Key, MachineProfile, ProfileError, Unit};
 pub use fail_each::{FAIL_EACH_SCHEMA, FailEachReport, Failure, Findings, fail_each};
 pub use kernel::{Errno, Kernel, Linux};
 pub use lazy_mmu::policy::{PolicyInfo, policies};

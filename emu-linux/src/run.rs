@@ -7,9 +7,10 @@ mod work;
 use crate::config::{Progress, RunConfig, RunError, ScheduleChoice, Source, nearest};
 use crate::disturbance::Disturbances;
 use crate::invariant::Monitor;
-use crate::kernel::{Linux, machine_config};
+use crate::kernel::Linux;
 use crate::lazy_mmu::LazyMmuPolicy;
 use crate::lazy_mmu::policy;
+use crate::machine::{machine_config, machine_of};
 use crate::mode::Mode;
 use crate::printk::Level;
 use crate::report::{CounterValues, CycleReport, RUN_SCHEMA, RunReport, TraceReport};
@@ -74,7 +75,8 @@ pub fn run_policy(
         htab_bits: work::htab_bits(&work, config, pages),
         ..config.clone()
     };
-    let shape = machine_config(config, version, pages, cpus)?;
+    let machine = machine_of(config, version)?;
+    let shape = machine_config(config, &machine, pages, cpus)?;
     let monitor = config.check.then(|| {
         Arc::new(Mutex::new(Monitor::new(
             shape.hpt.base(),
@@ -288,7 +290,7 @@ fn collect(
         kernel: linux.layout.version.name().to_owned(),
         pages: linux.layout.pages.name().to_owned(),
         backend: linux.backend.name().to_owned(),
-        machine: linux.machine.name().to_owned(),
+        machine: linux.machine.clone(),
         htab_bits: linux.hpt.groups_log2(),
         cpus: linux.cpus,
         preempt: linux.preempt.name().to_owned(),

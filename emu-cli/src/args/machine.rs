@@ -5,6 +5,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use emu_linux::{
     Backend, FirmwareFeature, KernelVersion, Mode, Pages, Preempt, ScheduleChoice, Settings, Timing,
 };
+use std::ffi::OsString;
 
 /// What is emulated and how choices are made. A flag that is not given leaves the choice to the scenario's
 /// file, and that to the default.
@@ -21,6 +22,13 @@ pub struct MachineArgs {
     /// CPU has it]
     #[arg(long, value_name = "4k|64k", value_parser = pages_parser())]
     pub hpte_pages: Option<Pages>,
+    /// The machine: a name of `emu machine list`, or a profile's file [default: ppc970 for kernel 2.6.38,
+    /// power8 for 6.1]
+    #[arg(long, value_name = "NAME|FILE.toml")]
+    pub machine: Option<OsString>,
+    /// Change a figure of the machine, such as `tlb.tlbsync=300`; may be given several times
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub set: Vec<String>,
     /// Who writes the hash table: the kernel itself (`native`), or a hypervisor that it calls (`lpar`)
     /// [default: native]
     #[arg(long, value_name = "WRITER", value_parser = backend_parser())]
@@ -85,12 +93,13 @@ pub struct MachineArgs {
 }
 
 impl MachineArgs {
-    /// The settings that were typed.
+    /// The settings that were typed, but for the machine, which may be a file.
     pub fn settings(&self) -> Settings {
         Settings {
             kernel: self.kernel,
             pages: self.pages,
             hpte_pages: self.hpte_pages,
+            machine: None,
             backend: self.backend,
             firmware_feature: self.firmware_feature,
             htab_bits: self.htab_bits,

@@ -5,6 +5,7 @@
 mod bench;
 mod compare;
 mod hpt;
+mod machine;
 mod policy;
 mod run;
 mod scenario;
@@ -29,6 +30,7 @@ pub fn dispatch(line: CommandLine) -> ExitCode {
         Verb::Compare(args) => compare::compare(args),
         Verb::Policy(verb) => policy::policy(&verb),
         Verb::Scenario(verb) => scenario::scenario(&verb),
+        Verb::Machine(verb) => machine::machine(verb),
         Verb::Trace(verb) => trace::trace(&verb),
         Verb::Hpt(verb) => hpt::hpt(&verb),
         Verb::Vectors(args) => vectors::vectors(&args),

@@ -2,6 +2,7 @@
 
 mod bench;
 mod hpt;
+mod machines;
 mod outputs;
 mod policies;
 mod refusals;

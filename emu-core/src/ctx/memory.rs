@@ -4,11 +4,12 @@
 //! to resolve a fault: that is the guest's vector.
 
 use super::Ctx;
-use crate::cost::{Category, CostTable};
+use crate::cost::Category;
 use crate::cpu::Cpu;
 use crate::exception::{Run, Step};
 use crate::machine::Machine;
 use crate::probe::{Event, Interest};
+use crate::timing::CostTable;
 use emu_mmu::{Access, AccessState, Ea, Probe, Ra, Walk};
 
 /// Charges what a walk did to the CPU it happened on.

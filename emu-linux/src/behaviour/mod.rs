@@ -12,8 +12,9 @@ mod vmalloc_areas;
 
 use crate::config::{KernelVersion, RunConfig};
 use crate::invariant::Monitor;
-use crate::kernel::{Linux, machine_config};
+use crate::kernel::Linux;
 use crate::lazy_mmu::policy;
+use crate::machine::{machine_config, machine_of};
 use crate::mm::Mm;
 use crate::task::{KernelVectors, TaskSpec};
 use emu_core::{Clocked, CpuId, Ctx, Cycles, Engine, Event, Interest, Observer, Run};
@@ -56,7 +57,8 @@ impl Bench {
             }
         }
         let pages = self.config.pages.unwrap_or_default();
-        let shape = machine_config(&self.config, self.version, pages, 1).unwrap();
+        let machine = machine_of(&self.config, self.version).unwrap();
+        let shape = machine_config(&self.config, &machine, pages, 1).unwrap();
         let monitor = Monitor::new(shape.hpt.base(), shape.hpt.groups_log2());
         let monitor = Arc::new(Mutex::new(monitor));
         let rule = policy::policy(&self.config.policy).unwrap();

@@ -4,7 +4,7 @@
 //! Owns every choice that is left to the source. Refuses to run anything.
 
 use crate::config::{KernelVersion, Pages, RunConfig, RunError, Source, nearest};
-use crate::kernel::default_htab_bits;
+use crate::machine::default_htab_bits;
 use crate::scenario::{Scenario, scenarios};
 use crate::trace::Importer;
 use crate::workload::{self, Replayer, Workload};

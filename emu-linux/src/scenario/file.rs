@@ -14,6 +14,7 @@ use crate::lazy_mmu::policy::policies;
 use crate::mode::Mode;
 use crate::timing::Timing;
 use crate::workload::{self, Workload};
+use emu_core::MachineProfile;
 use std::ops::{Range, RangeInclusive};
 use toml::de::{DeTable, DeValue};
 
@@ -26,6 +27,7 @@ const KEYS: &[&str] = &[
     "kernel",
     "pages",
     "hpte-pages",
+    "machine",
     "backend",
     "firmware-feature",
     "preempt",
@@ -139,6 +141,10 @@ impl<'t> Reader<'t> {
             }
             "pages" => self.settings.pages = self.pages(entry),
             "hpte-pages" => self.settings.hpte_pages = self.pages(entry),
+            "machine" => {
+                let name = self.choice(entry, &MachineProfile::NAMES.map(|name| (name, name)));
+                self.settings.machine = name.and_then(|name| MachineProfile::builtin(name).ok());
+            }
             "backend" => {
                 self.settings.backend = self.choice(entry, &Backend::ALL.map(|b| (b.name(), b)))
             }

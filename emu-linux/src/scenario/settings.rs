@@ -5,6 +5,7 @@ use crate::config::{
 };
 use crate::mode::Mode;
 use crate::timing::Timing;
+use emu_core::MachineProfile;
 
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
@@ -31,6 +32,8 @@ settings! {
     pages: Pages,
     /// Size of the hash-table entries for 64K pages.
     hpte_pages: Pages,
+    /// The machine.
+    machine: MachineProfile,
     /// Who writes the hash table.
     backend: Backend,
     /// What the firmware offers.
@@ -74,6 +77,7 @@ impl Settings {
             kernel: self.kernel,
             pages: self.pages,
             hpte_pages: self.hpte_pages,
+            machine: self.machine.clone(),
             backend: self.backend.unwrap_or(usual.backend),
             firmware_feature: self.firmware_feature,
             htab_bits: self.htab_bits,
@@ -100,6 +104,7 @@ impl Settings {
             kernel: config.kernel.or(self.kernel),
             pages: config.pages.or(self.pages),
             hpte_pages: config.hpte_pages.or(self.hpte_pages),
+            machine: config.machine.clone().or_else(|| self.machine.clone()),
             firmware_feature: config.firmware_feature.or(self.firmware_feature),
             htab_bits: config.htab_bits.or(self.htab_bits),
             cpus: config.cpus.or(self.cpus),

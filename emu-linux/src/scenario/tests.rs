@@ -46,6 +46,7 @@ fn lines() -> impl Strategy<Value = String> {
         "kernel",
         "pages",
         "hpte-pages",
+        "machine",
         "backend",
         "preempt",
         "cpus",
@@ -119,7 +120,7 @@ fn every_built_in_text_is_a_scenario_and_every_workload_has_one() {
 #[test]
 fn every_key_reaches_its_setting() {
     let text = format!(
-        "{GOOD}policy = 'mmotm'\nkernel = '6.1'\npages = '64k'\nhpte-pages = '4k'\nbackend = 'lpar'\nfirmware-feature = 'block-remove'\npreempt = 'none'\n\
+        "{GOOD}policy = 'mmotm'\nkernel = '6.1'\npages = '64k'\nhpte-pages = '4k'\nmachine = 'power7'\nbackend = 'lpar'\nfirmware-feature = 'block-remove'\npreempt = 'none'\n\
          cpus = 3\nhtab-bits = 12\nseed = 0x9\nschedule = 'random'\nmode = 'threads'\ntiming = 'functional'\npin = true\ntouch = 7\n\
          operations = 1_000\n[disturbances]\nfail-alloc = 2\nfail-map = 6\n\
          timer-period = 10000\nmigrate-every = 5\n"
@@ -132,6 +133,7 @@ fn every_key_reaches_its_setting() {
         kernel: Some(KernelVersion::V6_1),
         pages: Some(Pages::K64),
         hpte_pages: Some(Pages::K4),
+        machine: emu_core::MachineProfile::builtin("power7").ok(),
         backend: Some(Backend::Lpar),
         firmware_feature: Some(FirmwareFeature::BlockRemove),
         htab_bits: Some(12),

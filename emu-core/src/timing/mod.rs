@@ -1,0 +1,12 @@
+//! What a machine is and what its steps cost.
+//!
+//! Owns machine profiles, which are data (`traces/machines/*.toml`), and the table of figures that a run
+//! reads. No figure stands in code. Refuses to charge anything: verbs do.
+
+mod costs;
+mod profile;
+#[cfg(test)]
+mod profile_tests;
+
+pub use costs::{CostTable, Key, Unit};
+pub use profile::{Figure, MachineProfile, ProfileError};
