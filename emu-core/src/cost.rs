@@ -68,24 +68,36 @@ impl std::fmt::Display for Cycles {
 pub enum Category {
     /// Straight-line instructions.
     Instructions,
-    /// Loads and stores that hit.
+    /// Loads that the first-level cache serves, and putting stores into the store queue.
     LoadStore,
+    /// Lines from the second-level cache.
+    L2,
+    /// Lines from the third-level cache.
+    L3,
+    /// Lines from memory.
+    Memory,
+    /// Lines from another CPU, or taken from others.
+    Transfer,
     /// Load-reserve and store-conditional.
     Reservation,
     /// ERAT misses, TLB misses and hash-table walks by hardware.
     Translation,
     /// slbmte, slbie, slbia.
     Slb,
-    /// Global TLB invalidations and the wait for their completion (tlbie, tlbsync).
+    /// Issuing global TLB invalidations (tlbie).
     Tlbie,
+    /// Waiting for them: for the bus, for their completion (tlbsync), and for those of other CPUs.
+    TlbieWait,
     /// Local TLB invalidations.
     Tlbiel,
     /// ptesync.
     Ptesync,
     /// eieio, isync, lwsync.
     Barriers,
-    /// Interrupt entry and return.
+    /// Asynchronous interrupts: entry and return.
     Interrupts,
+    /// Storage interrupts: entry and return.
+    StorageInterrupts,
     /// Hypervisor call entry and return.
     Hypercalls,
     /// Waiting for an interrupt, or halted while other CPUs finish.
@@ -94,19 +106,25 @@ pub enum Category {
 
 impl Category {
     /// Number of categories.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 18;
     /// All categories in report order.
     pub const ALL: [Category; Self::COUNT] = [
         Category::Instructions,
         Category::LoadStore,
+        Category::L2,
+        Category::L3,
+        Category::Memory,
+        Category::Transfer,
         Category::Reservation,
         Category::Translation,
         Category::Slb,
         Category::Tlbie,
+        Category::TlbieWait,
         Category::Tlbiel,
         Category::Ptesync,
         Category::Barriers,
         Category::Interrupts,
+        Category::StorageInterrupts,
         Category::Hypercalls,
         Category::Idle,
     ];
@@ -116,14 +134,20 @@ impl Category {
         match self {
             Category::Instructions => "instructions",
             Category::LoadStore => "load_store",
+            Category::L2 => "l2",
+            Category::L3 => "l3",
+            Category::Memory => "memory",
+            Category::Transfer => "transfer",
             Category::Reservation => "reservation",
             Category::Translation => "translation",
             Category::Slb => "slb",
             Category::Tlbie => "tlbie",
+            Category::TlbieWait => "tlbie_wait",
             Category::Tlbiel => "tlbiel",
             Category::Ptesync => "ptesync",
             Category::Barriers => "barriers",
             Category::Interrupts => "interrupts",
+            Category::StorageInterrupts => "storage_interrupts",
             Category::Hypercalls => "hypercalls",
             Category::Idle => "idle",
         }
@@ -156,6 +180,52 @@ impl CycleStack {
         for (mine, theirs) in self.0.iter_mut().zip(other.0) {
             *mine += theirs;
         }
+    }
+}
+
+/// What part of the guest's work a CPU is at, by a number that the guest gives it. Cycles are kept apart
+/// by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Path(u8);
+
+impl Path {
+    /// How many there may be.
+    pub const COUNT: usize = 16;
+    /// Nothing the guest has a number for.
+    pub const OTHER: Path = Path(0);
+
+    /// The path of that number, which is taken modulo [`Path::COUNT`].
+    pub const fn new(number: u8) -> Self {
+        Path(number % Self::COUNT as u8)
+    }
+
+    /// The number as an index.
+    pub const fn index(self) -> usize {
+        self.0 as usize % Self::COUNT
+    }
+}
+
+/// Cycles of a CPU by path and category. Their sum is its clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathStacks([CycleStack; Path::COUNT]);
+
+impl PathStacks {
+    /// Adds cycles to a category of a path.
+    #[inline(always)]
+    pub(crate) fn charge(&mut self, path: Path, category: Category, cycles: Cycles) {
+        self.0[path.index()].charge(category, cycles);
+    }
+
+    /// Cycles of one path.
+    pub fn of(&self, path: Path) -> &CycleStack {
+        &self.0[path.index()]
+    }
+
+    /// Cycles of all paths, by category.
+    pub fn sum(&self) -> CycleStack {
+        let mut sum = CycleStack::default();
+        self.0.iter().for_each(|stack| sum.merge(stack));
+        sum
     }
 }
 

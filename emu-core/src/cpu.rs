@@ -2,9 +2,11 @@
 //!
 //! Owns per-CPU hardware state. Refuses to know which task runs: it names a guest context, no more.
 
-use crate::cost::{Category, CycleStack, Cycles};
+use crate::cost::{Category, CycleStack, Cycles, Path, PathStacks};
 use crate::guest::ContextId;
-use emu_mmu::{AccessState, GeometryError, Mmu, MmuGeometry, Ra};
+use crate::machine::MachineConfig;
+use crate::timing::OwnCaches;
+use emu_mmu::{AccessState, GeometryError, Mmu, Ra};
 
 /// Number of a CPU, from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +55,8 @@ pub struct CpuReport {
     pub clock: Cycles,
     /// Where its cycles went; they sum to the clock.
     pub stack: CycleStack,
+    /// The same by path.
+    pub paths: PathStacks,
     /// What its hardware did.
     pub counters: HardwareCounters,
     /// Longest span with external interrupts disabled, idle excluded.
@@ -70,18 +74,23 @@ pub(crate) struct Cpu {
     pub forced_interrupt: bool,
     pub interrupts_enabled: bool,
     pub waiting: bool,
+    /// It stopped to change contexts, not because its budget was used up.
+    pub switched: bool,
     pub context: ContextId,
     pub state: AccessState,
     pub mmu: Mmu,
     pub reservation: Option<(Ra, u64)>,
-    pub stack: CycleStack,
+    pub path: Path,
+    pub stacks: PathStacks,
+    /// Its own caches, unless there is no timing.
+    pub caches: Option<OwnCaches>,
     pub counters: HardwareCounters,
     pub irqs_off_since: Option<Cycles>,
     pub irqs_off_max: Cycles,
 }
 
 impl Cpu {
-    pub fn new(id: CpuId, geometry: &MmuGeometry) -> Result<Self, GeometryError> {
+    pub fn new(id: CpuId, config: &MachineConfig) -> Result<Self, GeometryError> {
         Ok(Cpu {
             id,
             clock: Cycles::ZERO,
@@ -92,11 +101,14 @@ impl Cpu {
             forced_interrupt: false,
             interrupts_enabled: false,
             waiting: false,
+            switched: false,
             context: ContextId::NONE,
             state: AccessState::kernel(),
-            mmu: Mmu::new(geometry)?,
+            mmu: Mmu::new(&config.geometry)?,
             reservation: None,
-            stack: CycleStack::default(),
+            path: Path::OTHER,
+            stacks: PathStacks::default(),
+            caches: (config.costs.has_caches()).then(|| OwnCaches::new(&config.costs, id.0)),
             counters: HardwareCounters::default(),
             irqs_off_since: None,
             irqs_off_max: Cycles::ZERO,
@@ -123,14 +135,7 @@ impl Cpu {
     pub fn charge(&mut self, category: Category, cycles: u64) {
         let cycles = Cycles::new(cycles);
         self.clock += cycles;
-        self.stack.charge(category, cycles);
-    }
-
-    /// A plain load or store was made that costs so many cycles.
-    #[inline(always)]
-    pub fn access_done(&mut self, cycles: u64) {
-        self.counters.verbs += 1;
-        self.charge(Category::LoadStore, cycles);
+        self.stacks.charge(self.path, category, cycles);
     }
 
     /// When the next asynchronous interrupt is due, whether or not it is enabled.
@@ -190,7 +195,8 @@ impl Cpu {
     pub fn report(&self) -> CpuReport {
         CpuReport {
             clock: self.clock,
-            stack: self.stack,
+            stack: self.stacks.sum(),
+            paths: self.stacks,
             counters: self.counters,
             irqs_off_max: self.irqs_off_max,
         }

@@ -4,11 +4,12 @@
 //! gives back a value, never a reference to a CPU. Refuses kernel notions: a "task pointer" here is a
 //! number that guest code gave the context.
 
+mod charge;
 mod interrupts;
 mod memory;
 mod order;
 
-use crate::cost::{Category, Cycles};
+use crate::cost::{Category, Cycles, Path};
 use crate::cpu::{Cpu, CpuId};
 use crate::exception::{Exception, Interrupt, Run, Step};
 use crate::guest::{GuestYielder, Pause};
@@ -34,6 +35,7 @@ pub struct Ctx<'y> {
     yielder: &'y GuestYielder,
     local: u64,
     frames: Vec<Frame>,
+    path: Path,
 }
 
 impl std::fmt::Debug for Ctx<'_> {
@@ -46,13 +48,15 @@ impl std::fmt::Debug for Ctx<'_> {
 }
 
 impl<'y> Ctx<'y> {
-    pub(crate) fn new(machine: Arc<Machine>, cpu: Box<Cpu>, yielder: &'y GuestYielder) -> Self {
+    pub(crate) fn new(machine: Arc<Machine>, mut cpu: Box<Cpu>, yielder: &'y GuestYielder) -> Self {
+        cpu.path = Path::OTHER;
         Ctx {
             machine,
             cpu: Some(cpu),
             yielder,
             local: 0,
             frames: Vec::new(),
+            path: Path::OTHER,
         }
     }
 
@@ -191,7 +195,8 @@ impl<'y> Ctx<'y> {
 
     fn pause(&mut self, why: Pause) {
         let cpu = self.cpu.take().expect("a running context has its CPU");
-        let cpu = self.yielder.suspend((cpu, why));
+        let mut cpu = self.yielder.suspend((cpu, why));
+        cpu.path = self.path;
         self.cpu = Some(cpu);
     }
 
@@ -230,10 +235,10 @@ impl<'y> Ctx<'y> {
         cpu.counters.storage_interrupts += 1;
         cpu.reservation = None;
         cpu.set_interrupts(false);
-        cpu.charge(Category::Interrupts, entry);
+        cpu.charge(Category::StorageInterrupts, entry);
         vectors.storage(self, fault)?;
         let rfid = self.machine.costs.rfid;
-        self.cpu_mut().charge(Category::Interrupts, rfid);
+        self.cpu_mut().charge(Category::StorageInterrupts, rfid);
         self.switch_interrupts(enabled);
         Ok(())
     }
@@ -277,6 +282,21 @@ impl<'y> Ctx<'y> {
         let result = body(self);
         self.frames.pop();
         result
+    }
+
+    /// Runs a part of the guest's work; its cycles are kept under `path`, unless it is in another inside.
+    #[inline]
+    pub fn in_path<T>(&mut self, path: Path, body: impl FnOnce(&mut Self) -> Run<T>) -> Run<T> {
+        let before = self.set_path(path);
+        let result = body(self);
+        self.set_path(before);
+        result
+    }
+
+    #[inline]
+    fn set_path(&mut self, path: Path) -> Path {
+        self.cpu_mut().path = path;
+        std::mem::replace(&mut self.path, path)
     }
 
     /// Names the inlined call that the innermost function is in.

@@ -120,7 +120,7 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let quantum = config.quantum;
         let cpus = (0..config.cpus)
-            .map(|i| Ok(Some(Box::new(Cpu::new(CpuId(i), &config.geometry)?))))
+            .map(|i| Ok(Some(Box::new(Cpu::new(CpuId(i), &config)?))))
             .collect::<Result<_, GeometryError>>()?;
         let machine = Arc::new(Machine::new(config, scheduler, observer)?);
         Ok(Engine {
@@ -202,8 +202,14 @@ impl Engine {
                 ready.push((index, at));
             }
         }
+        // One that changes contexts keeps its budget: else the others would see memory only as it is at
+        // such moments, with a run queue locked.
+        let goes_on = |index: usize| {
+            let cpu = self.cpus[index].as_ref();
+            cpu.is_some_and(|cpu| cpu.switched && cpu.clock < cpu.budget_end)
+        };
         let first = (0..ready.len())
-            .min_by_key(|&i| ready[i].1)
+            .min_by_key(|&i| (!goes_on(ready[i].0), ready[i].1))
             .ok_or(EngineError::Deadlock)?;
         let pick = if ready.len() == 1 {
             0
@@ -216,8 +222,12 @@ impl Engine {
         };
         let (index, at) = ready[pick.min(ready.len() - 1)];
         let others = ready.iter().filter(|r| r.0 != index).map(|r| r.1).min();
+        let left = self.cpus[index]
+            .as_ref()
+            .filter(|_| goes_on(index))
+            .map(|cpu| cpu.budget_end.saturating_sub(cpu.clock));
         let clocked = others.map_or(BUDGET_MAX, |next| {
-            (next.saturating_sub(at) + self.quantum).min(BUDGET_MAX)
+            left.unwrap_or_else(|| (next.saturating_sub(at) + self.quantum).min(BUDGET_MAX))
         });
         Ok((index, choose_budget(&self.machine, clocked)))
     }
@@ -233,6 +243,10 @@ impl Engine {
             });
         };
         let (mut cpu, outcome) = context.resume(cpu);
+        cpu.switched = matches!(
+            outcome,
+            Outcome::Paused(Pause::Switch) | Outcome::Ended(Ok(ContextEnd::SwitchTo(_)))
+        );
         match outcome {
             Outcome::Paused(Pause::Wait) => cpu.waiting = true,
             Outcome::Paused(Pause::Budget | Pause::Switch | Pause::Completion) => {}
@@ -324,7 +338,7 @@ fn take_letters(machine: &Machine, cpu: &mut Cpu) {
     let received = machine.costs.tlbie_received;
     machine.board.take_letters(cpu.id.index(), |operand| {
         cpu.mmu.tlb_invalidate(&operand);
-        cpu.charge(Category::Tlbie, received);
+        cpu.charge(Category::TlbieWait, received);
     });
 }
 

@@ -40,7 +40,7 @@ mod scheduler;
 mod sync;
 mod timing;
 
-pub use cost::{Category, CycleStack, Cycles};
+pub use cost::{Category, CycleStack, Cycles, Path, PathStacks};
 pub use cpu::{CpuId, CpuReport, HardwareCounters};
 pub use ctx::{Ctx, Frame};
 pub use engine::{Engine, EngineError, RunEnd};

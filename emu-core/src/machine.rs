@@ -10,7 +10,7 @@ use crate::exception::Vectors;
 use crate::guest::{ContextId, GuestCode};
 use crate::probe::{Event, Interest, Observer};
 use crate::scheduler::{Choice, Options, Scheduler};
-use crate::timing::CostTable;
+use crate::timing::{CostTable, InvalidationBus, SharedCaches};
 use emu_mmu::{Ea, GuestMemory, Hpt, MemoryError, MmuGeometry, Ra, TlbInvalidate};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -61,6 +61,9 @@ pub struct Machine {
     pub(crate) memory: GuestMemory,
     pub(crate) hpt: Hpt,
     pub(crate) costs: CostTable,
+    /// Unless there is no timing.
+    pub(crate) caches: Option<SharedCaches>,
+    pub(crate) bus: InvalidationBus,
     pub(crate) cpus: u16,
     pub(crate) vectors: OnceLock<Arc<dyn Vectors>>,
     pub(crate) board: Board<TlbInvalidate>,
@@ -119,6 +122,10 @@ impl Machine {
         Ok(Machine {
             memory: GuestMemory::new(config.memory_bytes)?,
             hpt: config.hpt,
+            caches: (config.costs.has_caches())
+                .then(|| SharedCaches::new(&config.costs, config.cpus, config.memory_bytes))
+                .transpose()?,
+            bus: InvalidationBus::new(config.cpus),
             costs: config.costs,
             cpus: config.cpus,
             vectors: OnceLock::new(),

@@ -5,6 +5,7 @@
 
 use crate::functions::Func;
 use crate::kernel::Linux;
+use crate::kernel_path::ENTRY_LOCK;
 use crate::layout::{RealPte, va};
 use crate::memmap::{global, pcpu};
 use crate::mm::VirtualPage;
@@ -29,8 +30,9 @@ impl TableAccess for LinearTable<'_, '_> {
     }
 
     fn compare_exchange(&mut self, ra: Ra, old: u64, new: u64, step: Step) -> Run<bool> {
-        Ok(self.0.load_reserve(va(ra), step)? == old
-            && self.0.store_conditional(va(ra), new, step)?)
+        self.0.in_path(ENTRY_LOCK, |cx| {
+            Ok(cx.load_reserve(va(ra), step)? == old && cx.store_conditional(va(ra), new, step)?)
+        })
     }
 
     fn barrier(&mut self, barrier: Barrier, step: Step) -> Run<()> {
@@ -42,7 +44,7 @@ impl TableAccess for LinearTable<'_, '_> {
     }
 
     fn spin(&mut self, step: Step) -> Run<()> {
-        self.0.spin(step)
+        self.0.in_path(ENTRY_LOCK, |cx| cx.spin(step))
     }
 }
 

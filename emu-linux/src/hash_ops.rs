@@ -5,6 +5,7 @@
 
 use crate::config::Backend;
 use crate::kernel::Linux;
+use crate::kernel_path::HASH_SEARCH;
 use crate::mm::VirtualPage;
 use crate::real_table::RealTable;
 use emu_core::{Ctx, Run};
@@ -20,18 +21,18 @@ impl Linux {
         r: HpteR,
         secondary: bool,
     ) -> Run<Option<u64>> {
-        match self.backend {
+        cx.in_path(HASH_SEARCH, |cx| match self.backend {
             Backend::Native => self.native_hpte_insert(cx, group, page, r, secondary),
             Backend::Lpar => self.pseries_lpar_hpte_insert(cx, group, page, r, secondary),
-        }
+        })
     }
 
     /// hpte_remove: evicts one entry of a group; false if all are bolted.
     pub(crate) fn hpte_remove(&self, cx: &mut Ctx<'_>, group: GroupIndex) -> Run<bool> {
-        match self.backend {
+        cx.in_path(HASH_SEARCH, |cx| match self.backend {
             Backend::Native => self.native_hpte_remove(cx, group),
             Backend::Lpar => self.pseries_lpar_hpte_remove(cx, group),
-        }
+        })
     }
 
     /// hpte_updatepp: false if the slot does not hold the page.
@@ -43,11 +44,11 @@ impl Linux {
         flags: u64,
         no_hpte: bool,
     ) -> Run<bool> {
-        match self.backend {
+        cx.in_path(HASH_SEARCH, |cx| match self.backend {
             Backend::Native => self.native_hpte_updatepp(cx, index, page, flags, no_hpte),
             // The hypervisor does its own TLB invalidation, whatever the hardware had found.
             Backend::Lpar => self.pseries_lpar_hpte_updatepp(cx, index, page, flags),
-        }
+        })
     }
 
     /// hpte_invalidate.
@@ -58,10 +59,10 @@ impl Linux {
         page: VirtualPage,
         local: bool,
     ) -> Run<()> {
-        match self.backend {
+        cx.in_path(HASH_SEARCH, |cx| match self.backend {
             Backend::Native => self.native_hpte_invalidate(cx, index, page, local),
             Backend::Lpar => self.pseries_lpar_hpte_invalidate(cx, index, page),
-        }
+        })
     }
 
     /// The writer's flush_hash_range.
@@ -72,10 +73,10 @@ impl Linux {
         number: u64,
         local: bool,
     ) -> Run<()> {
-        match self.backend {
+        cx.in_path(HASH_SEARCH, |cx| match self.backend {
             Backend::Native => self.native_flush_hash_range(cx, b, number, local),
             Backend::Lpar => self.pseries_lpar_flush_hash_range(cx, b, number),
-        }
+        })
     }
 
     /// Name of the writer's function that flushes a range, and looks this CPU's batch up for it.

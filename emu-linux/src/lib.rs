@@ -30,6 +30,7 @@ pub mod invariant;
 mod ioremap;
 mod kasan;
 pub mod kernel;
+mod kernel_path;
 mod kernel_walk;
 pub mod layout;
 pub mod lazy_mmu;
@@ -71,6 +72,7 @@ pub use config::{
 pub use emu_core::{Figure, Key, MachineProfile, ProfileError, Unit};
 pub use fail_each::{FAIL_EACH_SCHEMA, FailEachReport, Failure, Findings, fail_each};
 pub use kernel::{Errno, Kernel, Linux};
+pub use kernel_path::{OTHER_PART, PART_NAMES};
 pub use lazy_mmu::policy::{PolicyInfo, policies};
 pub use lazy_mmu::{LazyMmuPolicy, PolicyFile, PolicyFileError, VmallocWalk};
 pub use mm::{Mm, VirtualPage};

@@ -5,6 +5,7 @@
 
 use crate::functions::Func;
 use crate::kernel::{Kernel, Linux};
+use crate::kernel_path::{PAGE_TABLE_WALK, PTE_WRITE};
 use crate::memmap::{field, global};
 use crate::mm::Mm;
 use crate::report::count;
@@ -29,16 +30,18 @@ impl Linux {
         ea: Ea,
         level: usize,
     ) -> Run<Option<Ea>> {
-        self.work(cx, Func::WalkPageTable)?;
-        let mut table = self.pgd(cx, mm)?;
-        for above in (level + 1..=PGD_LEVEL).rev() {
-            let entry = self.entry(table, ea, above);
-            match self.table_below(cx, entry, above, WALK_STEPS[above])? {
-                Some(below) => table = below,
-                None => return Ok(None),
+        cx.in_path(PAGE_TABLE_WALK, |cx| {
+            self.work(cx, Func::WalkPageTable)?;
+            let mut table = self.pgd(cx, mm)?;
+            for above in (level + 1..=PGD_LEVEL).rev() {
+                let entry = self.entry(table, ea, above);
+                match self.table_below(cx, entry, above, WALK_STEPS[above])? {
+                    Some(below) => table = below,
+                    None => return Ok(None),
+                }
             }
-        }
-        Ok(Some(self.entry(table, ea, level)))
+            Ok(Some(self.entry(table, ea, level)))
+        })
     }
 
     /// The table that an entry at `level` points to, if it exists. A folded level has none of its own: the
@@ -106,7 +109,6 @@ impl Linux {
 
     /// set_pte_at(): a plain store, hash bits stripped. It never flushes.
     pub(crate) fn set_pte_at(&self, cx: &mut Ctx<'_>, ptep: Ea, pte: u64) -> Run<()> {
-        self.work(cx, Func::SetPte)?;
         let bits = &self.layout.pte;
         let frame = bits.frame(pte);
         self.trace(
@@ -116,7 +118,10 @@ impl Linux {
                 frame: frame.get(),
             },
         );
-        cx.store_u64(ptep, pte & !bits.hpteflags(), "set_pte_at: store")?;
+        cx.in_path(PTE_WRITE, |cx| {
+            self.work(cx, Func::SetPte)?;
+            cx.store_u64(ptep, pte & !bits.hpteflags(), "set_pte_at: store")
+        })?;
         count(&self.counters.ptes_set);
         Ok(())
     }
@@ -131,7 +136,6 @@ impl Linux {
         ptep: Ea,
         clear: u64,
     ) -> Run<u64> {
-        self.work(cx, Func::PteUpdate)?;
         let bits = self.layout.pte;
         let old = self.pte_change(cx, ptep, clear, 0)?;
         if old & bits.present != 0 && clear & bits.present != 0 {
@@ -153,7 +157,6 @@ impl Linux {
         ptep: Ea,
         new: u64,
     ) -> Run<()> {
-        self.work(cx, Func::PteUpdate)?;
         let old = self.pte_change(cx, ptep, u64::MAX, new)?;
         if old & self.layout.pte.hashpte != 0 {
             self.hpte_need_flush(cx, mm, ea, ptep, old)?;
@@ -168,21 +171,23 @@ impl Linux {
 
     /// __ptep_set_access_flags(): sets bits, never flushes.
     pub(crate) fn pte_set_bits(&self, cx: &mut Ctx<'_>, ptep: Ea, set: u64) -> Run<()> {
-        self.work(cx, Func::PteUpdate)?;
         self.pte_change(cx, ptep, 0, set).map(|_| ())
     }
 
     fn pte_change(&self, cx: &mut Ctx<'_>, ptep: Ea, clear: u64, set: u64) -> Run<u64> {
-        loop {
-            let old = cx.load_reserve(ptep, "pte_update: ldarx")?;
-            if old & self.layout.pte.busy != 0 {
-                cx.spin("pte_update: busy")?;
-                continue;
+        cx.in_path(PTE_WRITE, |cx| {
+            self.work(cx, Func::PteUpdate)?;
+            loop {
+                let old = cx.load_reserve(ptep, "pte_update: ldarx")?;
+                if old & self.layout.pte.busy != 0 {
+                    cx.spin("pte_update: busy")?;
+                    continue;
+                }
+                if cx.store_conditional(ptep, (old & !clear) | set, "pte_update: stdcx.")? {
+                    return Ok(old);
+                }
             }
-            if cx.store_conditional(ptep, (old & !clear) | set, "pte_update: stdcx.")? {
-                return Ok(old);
-            }
-        }
+        })
     }
 
     /// True if a present PTE maps the address; looks without verbs, for whoever drives the model.

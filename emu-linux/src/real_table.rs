@@ -3,6 +3,7 @@
 //!
 //! Owns that access. Refuses to say who else may write at the same time: its user does.
 
+use crate::kernel_path::ENTRY_LOCK;
 use emu_core::{Ctx, Exception, Run, Step};
 use emu_mmu::{Barrier, Ra, TableAccess, TlbInvalidate};
 
@@ -38,8 +39,10 @@ impl TableAccess for RealTable<'_, '_> {
 
     fn compare_exchange(&mut self, ra: Ra, old: u64, new: u64, step: Step) -> Run<bool> {
         if !self.alone {
-            return Ok(self.cx.load_reserve_real(ra, step)? == old
-                && self.cx.store_conditional_real(ra, new, step)?);
+            return self.cx.in_path(ENTRY_LOCK, |cx| {
+                Ok(cx.load_reserve_real(ra, step)? == old
+                    && cx.store_conditional_real(ra, new, step)?)
+            });
         }
         if self.cx.load_real_u64(ra, step)? != old {
             return Ok(false);
@@ -57,6 +60,6 @@ impl TableAccess for RealTable<'_, '_> {
     }
 
     fn spin(&mut self, step: Step) -> Run<()> {
-        self.cx.spin(step)
+        self.cx.in_path(ENTRY_LOCK, |cx| cx.spin(step))
     }
 }

@@ -221,6 +221,11 @@ pub struct CycleReport {
     pub per_cpu: Vec<u64>,
     /// Category -> cycles; they sum to `total`.
     pub stack: BTreeMap<String, u64>,
+    /// Part of the kernel's work, by the names of [`crate::PART_NAMES`] and [`crate::OTHER_PART`] -> cycles;
+    /// they sum to `total`.
+    pub parts: BTreeMap<String, u64>,
+    /// The same for each CPU; they sum to its clock.
+    pub parts_per_cpu: Vec<BTreeMap<String, u64>>,
 }
 
 /// Result of one run.

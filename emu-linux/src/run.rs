@@ -8,6 +8,7 @@ use crate::config::{Progress, RunConfig, RunError, ScheduleChoice, Source, neare
 use crate::disturbance::Disturbances;
 use crate::invariant::Monitor;
 use crate::kernel::Linux;
+use crate::kernel_path;
 use crate::lazy_mmu::LazyMmuPolicy;
 use crate::lazy_mmu::policy;
 use crate::machine::{machine_config, machine_of};
@@ -350,6 +351,7 @@ fn cycles(end: &RunEnd) -> CycleReport {
     for cpu in &end.cpus {
         stack.merge(&cpu.stack);
     }
+    let parts: Vec<_> = end.cpus.iter().map(kernel_path::parts).collect();
     CycleReport {
         total: end.cpus.iter().map(|cpu| cpu.clock.get()).sum(),
         per_cpu: end.cpus.iter().map(|cpu| cpu.clock.get()).collect(),
@@ -357,6 +359,8 @@ fn cycles(end: &RunEnd) -> CycleReport {
             .into_iter()
             .map(|category| (category.name().to_owned(), stack.get(category).get()))
             .collect(),
+        parts: kernel_path::sum(&parts),
+        parts_per_cpu: parts,
     }
 }
 

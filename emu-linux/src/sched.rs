@@ -6,6 +6,7 @@
 use crate::config::Preempt;
 use crate::functions::Func;
 use crate::kernel::Linux;
+use crate::kernel_path::PREEMPTED;
 use crate::memmap::{STATE_RUNNING, STATE_SLEEPING, TIF_NEED_RESCHED, field, pcpu, percpu, task};
 use crate::report::count;
 use crate::sync::PREEMPT_ACTIVE;
@@ -24,8 +25,7 @@ impl Linux {
     pub(crate) fn schedule(&self, cx: &mut Ctx<'_>) -> Run<()> {
         let current = self.current(cx);
         let preempt_count = self.preempt_count(cx)? as u32;
-        let state = cx.load_u64(field(current, task::STATE), "schedule: state")?;
-        let sleeps = state == STATE_SLEEPING;
+        let sleeps = cx.load_u64(field(current, task::STATE), "schedule: state")? == STATE_SLEEPING;
         self.trace(
             cx,
             Tracepoint::VoluntarySchedule {
@@ -72,6 +72,10 @@ impl Linux {
 
     /// One turn of schedule(). Returns when this task runs again, perhaps on another CPU.
     fn schedule_once(&self, cx: &mut Ctx<'_>, preempted: bool) -> Run<()> {
+        cx.in_path(PREEMPTED, |cx| self.schedule_turn(cx, preempted))
+    }
+
+    fn schedule_turn(&self, cx: &mut Ctx<'_>, preempted: bool) -> Run<()> {
         self.preempt_disable(cx)?;
         self.work(cx, Func::Schedule)?;
         let prev = self.current(cx);

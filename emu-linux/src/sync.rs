@@ -6,6 +6,7 @@
 use crate::config::Preempt;
 use crate::functions::Func;
 use crate::kernel::Linux;
+use crate::kernel_path::LOCK_WAIT;
 use crate::leaks::Hold;
 use crate::memmap::{self, TIF_NEED_RESCHED, field, global, task};
 use crate::tracepoint::Tracepoint;
@@ -130,6 +131,10 @@ impl Linux {
     /// Takes a lock word without touching preempt_count. The word is the task that took it, so that one
     /// which waits for itself is told (CONFIG_DEBUG_SPINLOCK) and ends the run: it would spin for ever.
     pub(crate) fn raw_lock(&self, cx: &mut Ctx<'_>, lock: Ea, step: Step) -> Run<()> {
+        cx.in_path(LOCK_WAIT, |cx| self.raw_lock_loop(cx, lock, step))
+    }
+
+    fn raw_lock_loop(&self, cx: &mut Ctx<'_>, lock: Ea, step: Step) -> Run<()> {
         self.work(cx, Func::SpinLock)?;
         let owner = cx.local();
         loop {
@@ -183,6 +188,10 @@ impl Linux {
 
     /// Takes a lock whose holder stays preemptible and may sleep: a task that finds it taken yields.
     pub(crate) fn sleeping_lock(&self, cx: &mut Ctx<'_>, lock: Ea) -> Run<()> {
+        cx.in_path(LOCK_WAIT, |cx| self.sleeping_lock_loop(cx, lock))
+    }
+
+    fn sleeping_lock_loop(&self, cx: &mut Ctx<'_>, lock: Ea) -> Run<()> {
         self.work(cx, Func::SpinLock)?;
         loop {
             while cx.load_u64(lock, "rt_spin_lock: taken?")? != 0 {

@@ -5,6 +5,7 @@
 use crate::config::Preempt;
 use crate::functions::Func;
 use crate::kernel::{Errno, Kernel, Linux};
+use crate::kernel_path::{HASH_FAULT, PREEMPTED, SLB_MISS};
 use crate::layout::pa;
 use crate::memmap::{
     STACKS_END, STACKS_START, STATE_DEAD, STATE_RUNNING, STATE_SLEEPING, field, global, pcpu,
@@ -351,25 +352,34 @@ pub(crate) struct KernelVectors(pub Arc<Linux>);
 impl Vectors for KernelVectors {
     fn storage(&self, cx: &mut Ctx<'_>, fault: Fault) -> Run<()> {
         match fault {
-            Fault::DataStorage { dar, dsisr } => self.0.data_storage(cx, fault, dar, dsisr),
-            Fault::DataSegment { dar } => self.0.slb_miss(cx, fault, dar),
+            Fault::DataStorage { dar, dsisr } => {
+                cx.in_path(HASH_FAULT, |cx| self.0.data_storage(cx, fault, dar, dsisr))
+            }
+            Fault::DataSegment { dar } => {
+                cx.in_path(SLB_MISS, |cx| self.0.slb_miss(cx, fault, dar))
+            }
             _ => Err(Exception::Fault(fault)),
         }
     }
 
     fn interrupt(&self, cx: &mut Ctx<'_>, interrupt: Interrupt) -> Run<()> {
-        let linux = &self.0;
-        linux.work(cx, Func::DoIrq)?;
-        linux.add_preempt_count(cx, HARDIRQ_OFFSET)?;
+        cx.in_path(PREEMPTED, |cx| self.0.handle_interrupt(cx, interrupt))
+    }
+}
+
+impl Linux {
+    fn handle_interrupt(&self, cx: &mut Ctx<'_>, interrupt: Interrupt) -> Run<()> {
+        self.work(cx, Func::DoIrq)?;
+        self.add_preempt_count(cx, HARDIRQ_OFFSET)?;
         if interrupt == Interrupt::Decrementer {
-            cx.set_decrementer(linux.disturbances.timer_period)?;
-            linux.scheduler_tick(cx)?;
+            cx.set_decrementer(self.disturbances.timer_period)?;
+            self.scheduler_tick(cx)?;
         }
-        let left = linux.sub_preempt_count(cx, HARDIRQ_OFFSET)?;
-        let preempt = linux.preempt.preempts_kernel();
-        if preempt && left == 0 && linux.need_resched(cx)? {
+        let left = self.sub_preempt_count(cx, HARDIRQ_OFFSET)?;
+        let preempt = self.preempt.preempts_kernel();
+        if preempt && left == 0 && self.need_resched(cx)? {
             cx.set_interrupts(true)?;
-            linux.preempt_schedule(cx)?;
+            self.preempt_schedule(cx)?;
             cx.set_interrupts(false)?;
         }
         Ok(())

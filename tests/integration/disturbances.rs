@@ -56,7 +56,8 @@ fn tasks_are_moved_and_the_seed_says_where() {
         run_with(1, Some(2)),
         run_with(2, Some(2)),
     );
-    assert_eq!(calm.counters.migrations, 0, "one task on a CPU of its own");
+    // Once at most: an idle CPU may take it when it is new.
+    assert!(calm.counters.migrations < 2, "one task on a CPU of its own");
     assert!(
         first.counters.migrations > 20,
         "{}",

@@ -21,7 +21,16 @@ pub fn clean() -> RunReport {
     };
     let stack = [
         ("instructions", 4000),
-        ("tlbie", 5000),
+        ("tlbie", 1000),
+        ("tlbie_wait", 4000),
+        ("ptesync", 1000),
+        ("slb", 0),
+    ];
+    let parts = [
+        ("other", 3000),
+        ("pte_write", 1000),
+        ("tlbie_issue", 0),
+        ("tlbie_wait", 5000),
         ("ptesync", 1000),
         ("slb", 0),
     ];
@@ -29,6 +38,8 @@ pub fn clean() -> RunReport {
         total: 10_000,
         per_cpu: vec![7000, 3000],
         stack: stack.map(|(name, cycles)| (name.to_owned(), cycles)).into(),
+        parts: parts.map(|(name, cycles)| (name.to_owned(), cycles)).into(),
+        parts_per_cpu: Vec::new(),
     };
     RunReport {
         schema: RUN_SCHEMA.to_owned(),

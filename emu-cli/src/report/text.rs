@@ -307,7 +307,7 @@ fn cycles(cycles: &CycleReport) -> String {
         .map(|(cpu, n)| format!("{cpu}: {}", grouped(*n)))
         .collect();
     text.push_str(&wrap(&clocks.join(", "), "  CPU ", "      "));
-    let mut stack: Vec<(&String, u64)> = cycles.stack.iter().map(|(name, n)| (name, *n)).collect();
+    let mut stack: Vec<(&String, u64)> = cycles.parts.iter().map(|(name, n)| (name, *n)).collect();
     stack.retain(|&(_, n)| n > 0);
     // Stable: equal ones stay in the order of their names.
     stack.sort_by_key(|&(_, n)| std::cmp::Reverse(n));

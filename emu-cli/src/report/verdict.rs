@@ -125,7 +125,8 @@ fn scheduling(run: &RunReport) -> String {
 
 fn cost(run: &RunReport, cheapest: &RunReport) -> String {
     let (total, least) = (run.cycles.total, cheapest.cycles.total);
-    let tlbie = run.cycles.stack.get("tlbie").copied().unwrap_or_default();
+    let spent = |name| run.cycles.stack.get(name).copied().unwrap_or_default();
+    let tlbie: u64 = spent("tlbie") + spent("tlbie_wait");
     let share = match tlbie {
         0 => String::new(),
         _ => format!(", {}% of them for tlbie", percent(tlbie, total)),

@@ -155,7 +155,10 @@ fn a_run_has_exactly_the_keys_of_its_schema() {
     assert_eq!(keys(&run), set(&RUN_KEYS));
     assert_eq!(run["schema"], "ppc-mmu-emu/run/1");
     assert_eq!(keys(&run["counters"]), set(&COUNTER_KEYS));
-    assert_eq!(keys(&run["cycles"]), set(&["total", "per_cpu", "stack"]));
+    assert_eq!(
+        keys(&run["cycles"]),
+        set(&["total", "per_cpu", "stack", "parts", "parts_per_cpu"])
+    );
     let violation = &run["violations"][0];
     assert_eq!(keys(violation), set(&["kind", "count", "first"]));
     let first = ["message", "cpu", "cycle", "comm", "pid", "history"];
@@ -183,6 +186,12 @@ fn cycles_add_up() {
     assert!(total > 0);
     assert_eq!(sum(cycles["per_cpu"].as_array().unwrap()), total);
     assert_eq!(sum(cycles["stack"].as_object().unwrap().values()), total);
+    assert_eq!(sum(cycles["parts"].as_object().unwrap().values()), total);
+    let of_cpus = cycles["parts_per_cpu"].as_array().unwrap();
+    for (parts, clock) in of_cpus.iter().zip(cycles["per_cpu"].as_array().unwrap()) {
+        assert_eq!(sum(parts.as_object().unwrap().values()), *clock);
+        assert_eq!(parts.as_object().unwrap().len(), 17);
+    }
     assert_eq!(
         cycles["per_cpu"].as_array().unwrap().len() as u64,
         run["cpus"].as_u64().unwrap()

@@ -3,13 +3,11 @@
 //! Owns the way from an effective address to a value, with what it costs and who hears of it. Refuses
 //! to resolve a fault: that is the guest's vector.
 
-use super::Ctx;
-use crate::cost::Category;
+use super::{Ctx, charge};
 use crate::cpu::Cpu;
 use crate::exception::{Run, Step};
 use crate::machine::Machine;
 use crate::probe::{Event, Interest};
-use crate::timing::CostTable;
 use emu_mmu::{Access, AccessState, Ea, Probe, Ra, Walk};
 
 /// Charges what a walk did to the CPU it happened on.
@@ -26,20 +24,6 @@ impl Probe for WalkCharge {
     }
 }
 
-fn charge_walk(cpu: &mut Cpu, costs: &CostTable, walk: &Walk) {
-    cpu.counters.erat_misses += 1;
-    let mut cycles = costs.erat_miss;
-    if !walk.tlb_hit && walk.groups_read > 0 {
-        cpu.counters.walks += 1;
-        cpu.counters.groups_read += u64::from(walk.groups_read);
-        cycles += costs.walk + costs.walk_group * u64::from(walk.groups_read);
-    }
-    if walk.r_written || walk.c_written {
-        cycles += costs.reference_change_update;
-    }
-    cpu.charge(Category::Translation, cycles);
-}
-
 /// A load and a store of one size: the short way where nothing but the access happens, else the long one.
 macro_rules! sized_access {
     ($load:ident, $slow_load:ident, $store:ident, $slow_store:ident, $type:ty, $words:literal) => {
@@ -52,7 +36,8 @@ macro_rules! sized_access {
             if let Some((machine, cpu, ra)) = self.short_way(ea, Access::Load)
                 && let Ok(value) = machine.memory.$load(ra)
             {
-                cpu.access_done(machine.costs.load);
+                cpu.counters.verbs += 1;
+                charge::load(machine, cpu, ra);
                 return Ok(value);
             }
             self.$slow_load(ea, step)
@@ -62,8 +47,7 @@ macro_rules! sized_access {
         fn $slow_load(&mut self, ea: Ea, step: Step) -> Run<$type> {
             self.begin()?;
             let ra = self.translate(ea, Access::Load)?;
-            let load = self.machine.costs.load;
-            self.cpu_mut().charge(Category::LoadStore, load);
+            self.charge(charge::load, ra);
             self.note_access(ra, false, step);
             Ok(self.machine.memory.$load(ra)?)
         }
@@ -77,7 +61,8 @@ macro_rules! sized_access {
             if let Some((machine, cpu, ra)) = self.short_way(ea, Access::Store)
                 && machine.memory.$store(ra, value).is_ok()
             {
-                cpu.access_done(machine.costs.store);
+                cpu.counters.verbs += 1;
+                charge::store(machine, cpu, ra);
                 return Ok(());
             }
             self.$slow_store(ea, value, step)
@@ -92,8 +77,7 @@ macro_rules! small_store {
         fn $slow_store(&mut self, ea: Ea, value: $type, step: Step) -> Run<()> {
             self.begin()?;
             let ra = self.translate(ea, Access::Store)?;
-            let store = self.machine.costs.store;
-            self.cpu_mut().charge(Category::LoadStore, store);
+            self.charge(charge::store, ra);
             self.note_access(ra, true, step);
             Ok(self.machine.memory.$store(ra, value)?)
         }
@@ -101,6 +85,12 @@ macro_rules! small_store {
 }
 
 impl Ctx<'_> {
+    #[inline(always)]
+    fn charge(&mut self, charge: impl Fn(&Machine, &mut Cpu, Ra), ra: Ra) {
+        let cpu = self.cpu.as_mut().expect("a running context has its CPU");
+        charge(&self.machine, cpu, ra);
+    }
+
     /// Where an access goes if nothing is due, nobody listens and the translation is at hand: then the
     /// access is all that happens. The use of the translation is noted; to note it again changes nothing.
     #[inline(always)]
@@ -154,7 +144,7 @@ impl Ctx<'_> {
                 &mut charge,
             );
             if let Some(walk) = charge.walk {
-                charge_walk(cpu, &machine.costs, &walk);
+                charge::walk(machine, cpu, &walk);
             }
             match result {
                 Ok(ra) => {
@@ -260,16 +250,14 @@ impl Ctx<'_> {
 
     #[inline(always)]
     fn load_at(&mut self, ra: Ra, step: Step) -> Run<u64> {
-        let load = self.machine.costs.load;
-        self.cpu_mut().charge(Category::LoadStore, load);
+        self.charge(charge::load, ra);
         self.note_access(ra, false, step);
         Ok(self.machine.memory.load_u64(ra)?)
     }
 
     #[inline(always)]
     fn store_at(&mut self, ra: Ra, value: u64, step: Step) -> Run<()> {
-        let store = self.machine.costs.store;
-        self.cpu_mut().charge(Category::LoadStore, store);
+        self.charge(charge::store, ra);
         if self.machine.is_observed() {
             return self.store_observed(ra, value, step);
         }
@@ -320,7 +308,7 @@ impl Ctx<'_> {
             && let Ok(value) = machine.memory.load_u64(ra)
         {
             cpu.counters.verbs += 1;
-            cpu.charge(Category::Reservation, machine.costs.load_reserve);
+            charge::load_reserve(machine, cpu, ra);
             cpu.reservation = Some((ra, value));
             return Ok(value);
         }
@@ -344,8 +332,7 @@ impl Ctx<'_> {
     }
 
     fn load_reserve_at(&mut self, ra: Ra, step: Step) -> Run<u64> {
-        let cost = self.machine.costs.load_reserve;
-        self.cpu_mut().charge(Category::Reservation, cost);
+        self.charge(charge::load_reserve, ra);
         self.note_access(ra, false, step);
         let value = self.machine.memory.load_u64(ra)?;
         self.cpu_mut().reservation = Some((ra, value));
@@ -362,7 +349,7 @@ impl Ctx<'_> {
     pub fn store_conditional(&mut self, ea: Ea, value: u64, step: Step) -> Run<bool> {
         if let Some((machine, cpu, ra)) = self.short_way(ea, Access::Store) {
             cpu.counters.verbs += 1;
-            cpu.charge(Category::Reservation, machine.costs.store_conditional);
+            charge::store_conditional(machine, cpu, ra);
             let Some((reserved, old)) = cpu.reservation.take() else {
                 return Ok(false);
             };
@@ -388,9 +375,8 @@ impl Ctx<'_> {
     }
 
     fn store_conditional_at(&mut self, ra: Ra, value: u64, step: Step) -> Run<bool> {
-        let cost = self.machine.costs.store_conditional;
+        self.charge(charge::store_conditional, ra);
         let cpu = self.cpu_mut();
-        cpu.charge(Category::Reservation, cost);
         let Some((reserved, old)) = cpu.reservation.take() else {
             return Ok(false);
         };
@@ -419,8 +405,7 @@ impl Ctx<'_> {
     pub fn dcbz(&mut self, ea: Ea, step: Step) -> Run<()> {
         self.begin()?;
         let ra = self.translate(ea, Access::Store)?;
-        let store = self.machine.costs.store;
-        self.cpu_mut().charge(Category::LoadStore, store);
+        self.charge(charge::zero_line, ra);
         self.note_access(ra, true, step);
         Ok(self.machine.memory.zero(Ra::new(ra.get() & !127), 128)?)
     }

@@ -27,8 +27,11 @@ impl Ctx<'_> {
             cpu.charge(Category::Tlbiel, tlbiel);
         } else {
             cpu.counters.tlbie += 1;
+            let (own, now) = (cpu.id.index(), cpu.clock.get());
+            let wait = self.machine.bus.issue(own, now, &self.machine.costs);
+            let cpu = self.cpu_mut();
+            cpu.charge(Category::TlbieWait, wait);
             cpu.charge(Category::Tlbie, tlbie);
-            let own = cpu.id.index();
             self.machine.board.post(own, &operand);
         }
         self.note_event(Interest::INVALIDATIONS, || Event::Invalidate {
@@ -53,8 +56,8 @@ impl Ctx<'_> {
             Barrier::Lwsync => (Category::Barriers, costs.lwsync),
             Barrier::Ptesync => (Category::Ptesync, costs.ptesync),
             Barrier::Tlbsync => (
-                Category::Tlbie,
-                costs.tlbsync + others * costs.tlbsync_per_cpu,
+                Category::TlbieWait,
+                costs.tlbsync + others * costs.tlbsync_per_cpu + self.completion(),
             ),
         };
         let cpu = self.cpu_mut();
@@ -69,6 +72,12 @@ impl Ctx<'_> {
             self.note_event(Interest::INVALIDATIONS, || Event::Ptesync);
         }
         Ok(())
+    }
+
+    /// Cycles until the other CPUs have done this one's invalidations and those before them.
+    fn completion(&self) -> u64 {
+        let cpu = self.cpu_ref();
+        self.machine.bus.completion(cpu.id.index(), cpu.clock.get())
     }
 
     /// What a barrier is between host threads.

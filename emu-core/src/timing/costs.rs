@@ -137,20 +137,40 @@ cost_table! {
     tlb_sets = "geometry.tlb_sets", Count, 1..=65536;
     /// Ways of the TLB.
     tlb_ways = "geometry.tlb_ways", Count, 1..=65536;
+    /// Size of the first-level data cache.
+    l1d_bytes = "l1d.bytes", Bytes, 1024..=1_073_741_824;
+    /// Ways of it.
+    l1d_ways = "l1d.ways", Count, 1..=1024;
     /// Load that hits the first-level cache.
     load = "l1d.latency", Cycles, 0..=100_000;
     /// Store into the store queue.
     store = "l1d.store", Cycles, 0..=100_000;
+    /// Size of each CPU's second-level cache.
+    l2_bytes = "l2.bytes", Bytes, 1024..=1_073_741_824;
+    /// Ways of it.
+    l2_ways = "l2.ways", Count, 1..=1024;
+    /// Load that the second-level cache serves.
+    l2_latency = "l2.latency", Cycles, 0..=100_000;
+    /// Size of the third-level cache that the CPUs share; 0: there is none.
+    l3_bytes = "l3.bytes", Bytes, 0..=1_073_741_824;
+    /// Ways of it.
+    l3_ways = "l3.ways", Count, 1..=1024;
+    /// Load that the third-level cache serves.
+    l3_latency = "l3.latency", Cycles, 0..=100_000;
+    /// Load that memory serves.
+    memory_latency = "memory.latency", Cycles, 0..=100_000;
+    /// Access to a line that another CPU holds.
+    coherence_transfer = "coherence.transfer", Cycles, 0..=100_000;
+    /// Store to a line that other CPUs hold too.
+    coherence_upgrade = "coherence.upgrade", Cycles, 0..=100_000;
     /// ldarx that hits.
     load_reserve = "reservation.load_reserve", Cycles, 0..=100_000;
     /// stdcx. that hits.
     store_conditional = "reservation.store_conditional", Cycles, 0..=100_000;
     /// ERAT miss that hits the TLB, added to the access.
     erat_miss = "translation.erat_miss", Cycles, 0..=100_000;
-    /// Fixed part of a hash-table walk.
+    /// Fixed part of a hash-table walk; the groups come from L2 or beyond.
     walk = "translation.walk", Cycles, 0..=100_000;
-    /// Reading one group of the hash table in a walk.
-    walk_group = "translation.walk_group", Cycles, 0..=100_000;
     /// Hardware update of R or C.
     reference_change_update = "translation.reference_change_update", Cycles, 0..=100_000;
     /// slbmte.
@@ -161,6 +181,8 @@ cost_table! {
     slbia = "slb.slbia", Cycles, 0..=100_000;
     /// Issuing one tlbie.
     tlbie = "tlb.tlbie", Cycles, 0..=100_000;
+    /// How long one tlbie holds the bus on which they are broadcast.
+    tlbie_bus = "tlb.tlbie_bus", Cycles, 0..=100_000;
     /// tlbsync: waiting until every CPU has done the tlbies.
     tlbsync = "tlb.tlbsync", Cycles, 0..=100_000;
     /// tlbsync, added for each further CPU.
@@ -198,11 +220,17 @@ impl CostTable {
         self.cycles_per_100_instructions = 0;
         self.erat_miss = 0;
         self.walk = 0;
-        self.walk_group = 0;
+        self.l1d_bytes = 0;
+        self.tlbie_bus = 0;
         self.reference_change_update = 0;
         self.tlbsync_per_cpu = 0;
         self.tlbie_received = 0;
         self
+    }
+
+    /// False if an access costs the same wherever its line is: without timing.
+    pub(crate) fn has_caches(&self) -> bool {
+        self.l1d_bytes > 0
     }
 
     /// Cycles of `count` straight-line instructions.
