@@ -1,5 +1,7 @@
 //! The examples run and find what they say.
 
+#[path = "../../examples/batch_vs_unbatched.rs"]
+mod batch_vs_unbatched;
 #[path = "../../examples/custom_policy.rs"]
 mod custom_policy;
 #[path = "../../examples/embed_mmu.rs"]
@@ -39,4 +41,13 @@ fn a_policy_of_ones_own() {
     assert!(own.batches > mmotm.batches, "each switch costs a flush");
     assert!(own.unsafe_per_cpu > 0, "the hooks are as unsafe as before");
     assert_eq!((mainline.lost_flushes, mainline.unsafe_per_cpu), (0, 0));
+}
+
+#[test]
+fn batches_pay_on_every_machine() {
+    let rows = batch_vs_unbatched::run_all().expect("runs");
+    assert_eq!(rows.len(), 5);
+    for row in rows {
+        assert!(row.batched < row.unbatched, "{row:?}");
+    }
 }

@@ -40,6 +40,10 @@ fn one_cpu_without_ticks_counts_the_same() {
             );
             assert!(cycle.counters.ptes_set > 0, "{what}");
             assert_eq!(events(&functional), events(&cycle), "{what}");
+            for report in [&functional, &cycle] {
+                let sum: u64 = report.cycles.parts.values().sum();
+                assert_eq!(sum, report.cycles.total, "{what}");
+            }
             assert_eq!(functional.entries_flushed, cycle.entries_flushed, "{what}");
             assert_eq!(functional.oops, cycle.oops, "{what}");
             assert!(functional.cycles.total < cycle.cycles.total, "{what}");
