@@ -3,6 +3,7 @@
 //! Owns the syntax. Names that only the library knows (scenarios, policies) are [`plan`](crate::plan)'s.
 
 mod bench;
+mod explore;
 mod hpt;
 mod machine;
 mod profile;
@@ -11,6 +12,7 @@ mod trace;
 mod vectors;
 
 pub use bench::{BenchFlushArgs, BenchHptArgs, BenchReplayArgs, BenchTranslateArgs, BenchVerb};
+pub use explore::{ExplainArgs, ExploreArgs, ReplayArgs, StrategyName};
 pub use hpt::{
     AccessKind, Cpu, DumpArgs, HptVerb, Isa, LoadArgs, Order, TableArgs, TableSource, WalkArgs,
 };
@@ -34,8 +36,9 @@ Examples:
   emu compare swapon-swapoff                      every policy on the same work
   emu scenario show vmalloc-pairs                 the file of a scenario, to start one of your own
   emu trace recipe                                how to make a capture
+  emu explore unmap-vs-cow --policies mmotm       every interleaving within a bound
 
-Exit status: 0; 1 if what was looked for was found (`run`: a broken invariant; `vectors`: one that
+Exit status: 0; 1 if what was looked for was found (`run`, `explore`, `replay`: a broken invariant; `vectors`: one that
 failed; `hpt check`: a page with two entries); 2 for any error.";
 
 /// The whole command line.
@@ -70,6 +73,12 @@ pub enum Verb {
     /// Hashed page tables from files: figures, checks, one translation step by step
     #[command(subcommand)]
     Hpt(HptVerb),
+    /// Search the interleavings of a small scenario for what breaks an invariant
+    Explore(ExploreArgs),
+    /// Run one schedule that `emu explore` found again, step by step
+    Replay(ReplayArgs),
+    /// Say what an invariant asks, or what a schedule breaks and how it came to that
+    Explain(ExplainArgs),
     /// Hold the MMU against recorded machine states
     Vectors(VectorsArgs),
     /// How fast this program is on this machine, beside what the machine allows

@@ -178,7 +178,8 @@ pub fn policy_named(name: &str) -> Result<PolicyInfo, RunError> {
         })
 }
 
-fn policies_named(names: &[String]) -> Result<Vec<PolicyInfo>> {
+/// The policies that names with commas between them, or `all`, stand for.
+pub(crate) fn policies_named(names: &[String]) -> Result<Vec<PolicyInfo>> {
     if names.iter().any(|name| name == "all") {
         if names.len() > 1 {
             bail!("`all` stands alone: `--policies all`, or names with commas between them");

@@ -63,6 +63,7 @@ pub struct CpuReport {
     pub irqs_off_max: Cycles,
 }
 
+#[derive(Clone)]
 pub(crate) struct Cpu {
     pub id: CpuId,
     pub clock: Cycles,
@@ -77,6 +78,10 @@ pub(crate) struct Cpu {
     /// It stopped to change contexts, not because its budget was used up.
     pub switched: bool,
     pub context: ContextId,
+    /// The number that guest code gave the context that runs here.
+    pub local: u64,
+    /// The verb before which an explored CPU pauses; `None` outside an exploration.
+    pub stop_at: Option<u64>,
     pub state: AccessState,
     pub mmu: Mmu,
     pub reservation: Option<(Ra, u64)>,
@@ -103,6 +108,8 @@ impl Cpu {
             waiting: false,
             switched: false,
             context: ContextId::NONE,
+            local: 0,
+            stop_at: None,
             state: AccessState::kernel(),
             mmu: Mmu::new(&config.geometry)?,
             reservation: None,
@@ -147,6 +154,10 @@ impl Cpu {
     }
 
     pub fn set_deadline(&mut self) {
+        if self.stop_at.is_some() {
+            self.deadline = Cycles::ZERO;
+            return;
+        }
         self.deadline = if self.interrupts_enabled {
             self.budget_end.min(self.interrupt_due_at())
         } else {

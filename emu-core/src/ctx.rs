@@ -102,6 +102,7 @@ impl<'y> Ctx<'y> {
     /// Sets the context's own number.
     pub fn set_local(&mut self, local: u64) {
         self.local = local;
+        self.cpu_mut().local = local;
     }
 
     /// Reads this CPU's number from its per-CPU area: a verb, so that code may be moved before or after.
@@ -111,10 +112,10 @@ impl<'y> Ctx<'y> {
     pub fn read_cpu_id(&mut self, step: Step) -> Run<CpuId> {
         self.begin()?;
         let load = self.machine.costs.load;
-        let _ = step;
         let cpu = self.cpu_mut();
         cpu.charge(Category::LoadStore, load);
-        Ok(cpu.id)
+        self.note_event(Interest::ACCESSES, || Event::CpuNumber { step });
+        Ok(self.cpu_id())
     }
 
     /// Reads the timebase (mftb).
@@ -184,7 +185,11 @@ impl<'y> Ctx<'y> {
                 self.take_interrupt()?;
                 continue;
             }
-            if cpu.clock >= cpu.budget_end {
+            let stops = match cpu.stop_at {
+                None => cpu.clock >= cpu.budget_end,
+                Some(verb) => cpu.counters.verbs > verb,
+            };
+            if stops {
                 self.pause(Pause::Budget);
                 continue;
             }
@@ -197,6 +202,7 @@ impl<'y> Ctx<'y> {
         let cpu = self.cpu.take().expect("a running context has its CPU");
         let mut cpu = self.yielder.suspend((cpu, why));
         cpu.path = self.path;
+        cpu.local = self.local;
         self.cpu = Some(cpu);
     }
 

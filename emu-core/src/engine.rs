@@ -249,7 +249,7 @@ impl Engine {
         );
         match outcome {
             Outcome::Paused(Pause::Wait) => cpu.waiting = true,
-            Outcome::Paused(Pause::Budget | Pause::Switch | Pause::Completion) => {}
+            Outcome::Paused(Pause::Budget | Pause::Switch | Pause::Spin | Pause::Completion) => {}
             Outcome::Ended(end) => {
                 if let Some(context) = self.contexts[context_id.index()].take() {
                     self.stacks.put(context.into_stack());
@@ -262,6 +262,19 @@ impl Engine {
         }
         self.cpus[index] = Some(cpu);
         Ok(outcome)
+    }
+
+    /// What an exploration is made of. Contexts that were asked for and never begun are made there.
+    pub(crate) fn into_parts(
+        self,
+    ) -> (
+        Arc<Machine>,
+        Vec<Option<Box<Cpu>>>,
+        Vec<Option<Context>>,
+        StackPool,
+    ) {
+        self.machine.newborn.lock().clear();
+        (self.machine, self.cpus, self.contexts, self.stacks)
     }
 
     fn adopt_newborn(&mut self) -> Result<(), EngineError> {

@@ -63,6 +63,8 @@ pub(crate) enum Pause {
     Wait,
     /// It switched to another context (already named in the CPU).
     Switch,
+    /// It waits for another CPU; in an exploration only.
+    Spin,
     /// It waits until the other CPUs have done the invalidations it sent; in host threads only.
     Completion,
 }

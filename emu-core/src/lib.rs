@@ -31,6 +31,7 @@ mod cpu;
 mod ctx;
 mod engine;
 mod exception;
+pub mod explore;
 mod guest;
 mod handover;
 mod machine;

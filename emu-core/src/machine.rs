@@ -78,7 +78,7 @@ pub struct Machine {
     pub(crate) stop: AtomicBool,
     irqs_off_max: AtomicU64,
     observer: OnceLock<Mutex<Box<dyn Observer>>>,
-    interest: Interest,
+    interest: AtomicU32,
     quiet: std::ops::Range<u64>,
     /// A bit for each 4K page of memory; empty if nobody wants its stores.
     watched: Vec<AtomicU64>,
@@ -139,7 +139,7 @@ impl Machine {
             stop: AtomicBool::new(false),
             irqs_off_max: AtomicU64::new(0),
             observer: cell,
-            interest,
+            interest: AtomicU32::new(interest.bits()),
             quiet,
             watched: (0..watched).map(|_| AtomicU64::new(0)).collect(),
         })
@@ -226,15 +226,20 @@ impl Machine {
         self.scheduler.lock().choose(kind, options)
     }
 
+    /// What the observer hears from now on. Watched stores only if it asked for them before the run.
+    pub fn set_interest(&self, interest: Interest) {
+        self.interest.store(interest.bits(), Ordering::Relaxed);
+    }
+
     /// True if an observer wants anything at all.
     #[inline(always)]
     pub(crate) fn is_observed(&self) -> bool {
-        self.interest != Interest::NONE
+        self.interest.load(Ordering::Relaxed) != 0
     }
 
     #[inline(always)]
     pub(crate) fn wants(&self, interest: Interest) -> bool {
-        self.interest.contains(interest)
+        Interest::from_bits(self.interest.load(Ordering::Relaxed)).contains(interest)
     }
 
     /// Watches the 4K page at a real address, or no longer: the observer hears of each doubleword

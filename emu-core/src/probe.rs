@@ -5,7 +5,7 @@
 use crate::Cycles;
 use crate::cpu::CpuId;
 use crate::exception::Step;
-use emu_mmu::{Ea, Ra, SegmentSize, TlbInvalidate, Vpn};
+use emu_mmu::{Barrier, Ea, Ra, SegmentSize, TlbInvalidate, Vpn};
 use std::ops::Range;
 
 /// Classes of events, so that what nobody wants costs one test of a bit.
@@ -27,6 +27,14 @@ impl Interest {
     pub const WATCHED_STORES: Interest = Interest(16);
     /// What translation served each access, outside [`Observer::quiet_addresses`].
     pub const TRANSLATIONS: Interest = Interest(32);
+
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) const fn from_bits(bits: u32) -> Self {
+        Interest(bits)
+    }
 
     /// Both.
     pub const fn and(self, other: Interest) -> Interest {
@@ -89,6 +97,23 @@ pub enum Event {
     Switch,
     /// An asynchronous interrupt was taken.
     Interrupt,
+    /// The CPU's number was looked up; told with the accesses, as the next two.
+    CpuNumber {
+        /// The step that did it.
+        step: Step,
+    },
+    /// A barrier was executed.
+    Barrier {
+        /// Which.
+        barrier: Barrier,
+        /// The step that did it.
+        step: Step,
+    },
+    /// One turn of a wait for another CPU.
+    Spin {
+        /// The step that waits.
+        step: Step,
+    },
     /// A load or a store.
     Access {
         /// Where.

@@ -5,7 +5,7 @@
 
 mod large;
 
-use crate::config::Pages;
+use crate::config::{Pages, Preempt};
 use crate::functions::Func;
 use crate::kernel::{Errno, Linux};
 use crate::layout::pa;
@@ -73,7 +73,7 @@ impl Linux {
             let result = self.hash_page(cx, mm, ea, store, no_hpte)?;
             self.trace(cx, Tracepoint::HashFaultReturn { ea: ea.get() });
             if result == HashResult::Retry {
-                return Ok(());
+                return self.return_from_fault(cx, mm);
             }
         }
         let mm = match mm {
@@ -92,6 +92,16 @@ impl Linux {
         }
         cx.set_interrupts(false)?;
         handled.map_err(|_| Exception::Fault(fault))
+    }
+
+    /// The way back to a user program: without kernel preemption a used-up slice ends here too.
+    fn return_from_fault(&self, cx: &mut Ctx<'_>, mm: Mm) -> Run<()> {
+        if mm.is_init() || self.preempt != Preempt::None || !self.need_resched(cx)? {
+            return Ok(());
+        }
+        cx.set_interrupts(true)?;
+        self.schedule(cx)?;
+        cx.set_interrupts(false).map(|_| ())
     }
 
     /// The address space that an address belongs to: init_mm for vmalloc and ioremap, the task's own for region 0.

@@ -80,6 +80,8 @@ pub struct Linux {
     pub(crate) tasks_move: bool,
     /// False where the CPU of each task is given from outside (a replay).
     pub(crate) balance: bool,
+    /// A page is copied with one load and one store a line, where steps count more than time.
+    pub(crate) copies_lines: bool,
 }
 
 impl std::fmt::Debug for Linux {
@@ -155,6 +157,7 @@ impl Linux {
             pin: config.pin,
             tasks_move: config.migrate_every.is_some() || config.mode.is_unordered(shape.cpus),
             balance,
+            copies_lines: false,
         })
     }
 

@@ -19,6 +19,7 @@ pub mod apply;
 mod behaviour;
 pub mod config;
 mod disturbance;
+pub mod explore;
 mod fail_each;
 pub mod functions;
 mod hash_fault;

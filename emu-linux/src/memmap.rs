@@ -102,6 +102,11 @@ pub const fn percpu(cpu: u16) -> Ea {
     kernel(PERCPU_BASE + cpu as u64 * PERCPU_STRIDE)
 }
 
+/// True for a real address in the per-CPU areas.
+pub(crate) const fn is_percpu(ra: u64) -> bool {
+    ra >= PERCPU_BASE && ra < PERCPU_BASE + 64 * PERCPU_STRIDE
+}
+
 /// The CPU whose per-CPU area holds `address`.
 pub const fn percpu_owner(address: Ea) -> u16 {
     ((address.get() & !PAGE_OFFSET).wrapping_sub(PERCPU_BASE) / PERCPU_STRIDE) as u16

@@ -148,16 +148,17 @@ impl Linux {
         Ok(old)
     }
 
-    /// pte_update() that clears every bit and sets those of `new`, in one step (6.1).
-    pub(crate) fn pte_replace(
+    /// pte_update() that clears some bits and sets others in one step (6.1). To set what was read before is to
+    /// bring back what may have changed since.
+    pub(crate) fn pte_clear_and_set(
         &self,
         cx: &mut Ctx<'_>,
         mm: Mm,
-        ea: Ea,
-        ptep: Ea,
-        new: u64,
+        (ea, ptep): (Ea, Ea),
+        clear: u64,
+        set: u64,
     ) -> Run<()> {
-        let old = self.pte_change(cx, ptep, u64::MAX, new)?;
+        let old = self.pte_change(cx, ptep, clear, set)?;
         if old & self.layout.pte.hashpte != 0 {
             self.hpte_need_flush(cx, mm, ea, ptep, old)?;
         }

@@ -73,6 +73,11 @@ impl KernelLog {
         }
     }
 
+    /// Forgets all lines.
+    pub(crate) fn clear(&mut self) {
+        self.lines.clear();
+    }
+
     /// Adds `text` at a CPU's clock. Each line of it is a line of the log.
     pub fn push(&mut self, at: Cycles, level: Level, text: &str) {
         let lines = text.lines().map(|text| LogLine {

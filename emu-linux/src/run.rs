@@ -206,8 +206,7 @@ fn scheduler(config: &RunConfig, cpus: u16) -> (Box<dyn Scheduler>, SharedSchedu
     (Box::new(recorder), schedule)
 }
 
-/// Gives every CPU its idle task; CPU 0 boots and starts the work. Gives the number of operations if it
-/// is known.
+/// Boots and starts the work. Gives the number of operations if it is known.
 fn start(
     engine: &mut Engine,
     linux: &Arc<Linux>,
@@ -216,7 +215,6 @@ fn start(
     meter: &Arc<Meter>,
 ) -> Result<Option<u64>, RunError> {
     let mut total = None;
-    type Boot = Box<dyn FnOnce(&Arc<Linux>, &mut emu_core::Ctx<'_>) -> emu_core::Run<()> + Send>;
     let first: Boot = match work {
         Work::Scenario { workload, .. } => {
             total = Some((workload.operations)(config));
@@ -230,6 +228,16 @@ fn start(
             Box::new(move |linux, cx| new.start(linux, cx))
         }
     };
+    boot_cpus(engine, linux, first);
+    Ok(total)
+}
+
+/// What CPU 0 does when it has booted, before it is idle.
+pub(crate) type Boot =
+    Box<dyn FnOnce(&Arc<Linux>, &mut emu_core::Ctx<'_>) -> emu_core::Run<()> + Send>;
+
+/// Gives every CPU its idle task; CPU 0 boots and does `first`.
+pub(crate) fn boot_cpus(engine: &mut Engine, linux: &Arc<Linux>, first: Boot) {
     let mut first = Some(first);
     for cpu in 0..linux.cpus {
         let (linux, first) = (linux.clone(), first.take());
@@ -252,7 +260,6 @@ fn start(
         );
         let _ = id.set(context.get());
     }
-    Ok(total)
 }
 
 impl Linux {

@@ -15,7 +15,7 @@ use crate::mm::Mm;
 use crate::sched::SLICE_TICKS;
 use crate::sync::{HARDIRQ_OFFSET, PREEMPT_OFFSET};
 use crate::tracepoint::Tracepoint;
-use emu_core::{ContextEnd, CpuId, Ctx, Cycles, Exception, Interrupt, Run, Vectors};
+use emu_core::{ContextEnd, CpuId, Ctx, Cycles, Exception, GuestCode, Interrupt, Run, Vectors};
 use emu_mmu::{Ea, Fault};
 use std::sync::Arc;
 
@@ -52,6 +52,16 @@ impl std::fmt::Debug for TaskSpec {
 impl Linux {
     /// fork and exec in one: a new task, ready to run. Gives its address.
     pub fn spawn_task(self: &Arc<Self>, cx: &mut Ctx<'_>, spec: TaskSpec) -> Kernel<Ea> {
+        self.make_task(cx, spec, true)
+    }
+
+    /// The same, on no run queue unless it is to be woken.
+    pub(crate) fn make_task(
+        self: &Arc<Self>,
+        cx: &mut Ctx<'_>,
+        spec: TaskSpec,
+        wake: bool,
+    ) -> Kernel<Ea> {
         self.work(cx, Func::Fork)?;
         let stack = match spec.stack {
             Some(stack) => stack,
@@ -68,15 +78,7 @@ impl Linux {
                 next
             }
         };
-        let linux = self.clone();
-        let body = spec.body;
-        let context = cx.spawn(Box::new(move |cx| {
-            cx.set_local(stack.get());
-            linux.schedule_tail(cx)?;
-            body(&linux, cx)?;
-            linux.exit_mm(cx)?;
-            linux.exit(cx)
-        }));
+        let context = cx.spawn(self.task_code(stack, spec.body));
         let cpu = u64::from(spec.cpu.0);
         self.init_task(cx, stack, pid, cpu, context.get())?;
         let mm = spec.mm.map_or(0, |mm| mm.address().get());
@@ -103,8 +105,22 @@ impl Linux {
         self.spin_unlock(cx, global::TASKLIST_LOCK)?;
         // The scheduler frees it when the task has exited.
         self.note_given(pa(stack).get());
-        self.wake_up_new(cx, stack, spec.cpu)?;
+        if wake {
+            self.wake_up_new(cx, stack, spec.cpu)?;
+        }
         Ok(Ok(stack))
+    }
+
+    /// What a task's context runs, from its first switch-in to its exit.
+    pub(crate) fn task_code(self: &Arc<Self>, stack: Ea, body: TaskBody) -> GuestCode {
+        let linux = self.clone();
+        Box::new(move |cx| {
+            cx.set_local(stack.get());
+            linux.schedule_tail(cx)?;
+            body(&linux, cx)?;
+            linux.exit_mm(cx)?;
+            linux.exit(cx)
+        })
     }
 
     /// preempt_count of a task that was never switched to: schedule_tail enables preemption.
@@ -265,6 +281,10 @@ impl Linux {
     /// cpu_idle(): never returns but for the end of the run.
     pub(crate) fn idle_loop(&self, cx: &mut Ctx<'_>) -> Run<ContextEnd> {
         cx.set_interrupts(true)?;
+        self.idle_turns(cx)
+    }
+
+    fn idle_turns(&self, cx: &mut Ctx<'_>) -> Run<ContextEnd> {
         loop {
             self.work(cx, Func::Idle)?;
             if self.balance && self.cpus > 1 {
@@ -280,14 +300,27 @@ impl Linux {
                 self.forget_preempt_off(cx);
                 cx.wait_for_interrupt()?;
             }
-            cx.set_interrupts(true)?;
-            if self.need_resched(cx)? {
-                cx.set_decrementer(self.disturbances.timer_period)?;
-                self.preempt_enable_no_resched(cx)?;
-                self.schedule_idle(cx)?;
-                self.preempt_disable(cx)?;
-            }
+            self.idle_woken(cx)?;
         }
+    }
+
+    /// What cpu_idle() does when an interrupt has ended its wait.
+    fn idle_woken(&self, cx: &mut Ctx<'_>) -> Run<()> {
+        cx.set_interrupts(true)?;
+        if self.need_resched(cx)? {
+            cx.set_decrementer(self.disturbances.timer_period)?;
+            self.preempt_enable_no_resched(cx)?;
+            self.schedule_idle(cx)?;
+            self.preempt_disable(cx)?;
+        }
+        Ok(())
+    }
+
+    /// cpu_idle() from its wait for an interrupt on, by a context that is the idle task `idle` anew.
+    pub(crate) fn idle_again(&self, cx: &mut Ctx<'_>, idle: Ea) -> Run<ContextEnd> {
+        cx.set_local(idle.get());
+        self.idle_woken(cx)?;
+        self.idle_turns(cx)
     }
 
     /// Sleeps until somebody wakes this task, unless `ready` says that there is no need.

@@ -6,6 +6,7 @@
 
 use core::fmt;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::OnceLock;
 
 use memmap2::{MmapOptions, MmapRaw};
 use thiserror::Error;
@@ -14,11 +15,13 @@ use crate::addr::Ra;
 
 mod file_map;
 mod groups;
+mod journal;
 #[cfg(feature = "vm-memory")]
 mod vm_region;
 
 pub use file_map::FileMap;
 pub(crate) use groups::{GroupAt, Groups, prefetch_read};
+use journal::Journal;
 #[cfg(feature = "vm-memory")]
 pub use vm_region::GuestRegion;
 
@@ -61,6 +64,8 @@ pub struct GuestMemory {
     map: MmapRaw,
     base: *mut u8,
     len: u64,
+    /// What stores overwrote, if anybody wants it back.
+    journal: OnceLock<Journal>,
 }
 
 // SAFETY: needed because `base` is a raw pointer. It points into `map`, which `self` owns and never
@@ -100,8 +105,8 @@ macro_rules! access {
         pub fn $store(&self, ra: Ra, value: $ty) -> Result<(), MemoryError> {
             let p = self.at(ra, size_of::<$ty>() as u64)?.cast::<$ty>();
             // SAFETY: as for the load of this size.
-            unsafe { <$atomic>::from_ptr(p) }.store(value.to_be(), Ordering::Release);
-            Ok(())
+            let word = unsafe { <$atomic>::from_ptr(p) };
+            self.write(ra, || word.store(value.to_be(), Ordering::Release))
         }
     };
 }
@@ -117,12 +122,14 @@ macro_rules! compare_exchange {
             let p = self.at(ra, size_of::<$ty>() as u64)?.cast::<$ty>();
             // SAFETY: as for the load of this size.
             let word = unsafe { <$atomic>::from_ptr(p) };
-            let seen = word.compare_exchange(
-                old.to_be(),
-                new.to_be(),
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            );
+            let seen = self.write(ra, || {
+                word.compare_exchange(
+                    old.to_be(),
+                    new.to_be(),
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                )
+            })?;
             Ok(seen.map(<$ty>::from_be).map_err(<$ty>::from_be))
         }
     };
@@ -154,6 +161,7 @@ impl GuestMemory {
             map,
             base,
             len: len_bytes,
+            journal: OnceLock::new(),
         })
     }
 
@@ -182,6 +190,23 @@ impl GuestMemory {
         }
         // SAFETY: pointer arithmetic inside the mapping: `ra` is below its length.
         Ok(unsafe { self.base.add(ra.get() as usize) })
+    }
+
+    /// Does one store, under the journal if there is one.
+    #[inline(always)]
+    fn write<T>(&self, ra: Ra, write: impl FnOnce() -> T) -> Result<T, MemoryError> {
+        match self.journal.get() {
+            None => Ok(write()),
+            Some(journal) => self.journalled(journal, ra, write),
+        }
+    }
+
+    /// Stores a doubleword past the journal.
+    fn put_u64(&self, ra: Ra, value: u64) -> Result<(), MemoryError> {
+        let p = self.at(ra, 8)?.cast::<u64>();
+        // SAFETY: as for every store of this size.
+        unsafe { AtomicU64::from_ptr(p) }.store(value.to_be(), Ordering::Release);
+        Ok(())
     }
 
     access!(load_u8, store_u8, u8, AtomicU8, "a byte");

@@ -5,6 +5,7 @@ mod captures;
 mod determinism;
 mod disturbances;
 mod examples;
+mod explore;
 mod hypervisor;
 mod invariants;
 mod kernel_users;

@@ -4,6 +4,7 @@
 
 mod bench;
 mod compare;
+mod explore;
 mod hpt;
 mod machine;
 mod policy;
@@ -33,6 +34,9 @@ pub fn dispatch(line: CommandLine) -> ExitCode {
         Verb::Machine(verb) => machine::machine(verb),
         Verb::Trace(verb) => trace::trace(&verb),
         Verb::Hpt(verb) => hpt::hpt(&verb),
+        Verb::Explore(args) => explore::explore(&args),
+        Verb::Replay(args) => explore::replay(&args),
+        Verb::Explain(args) => explore::explain(&args),
         Verb::Vectors(args) => vectors::vectors(&args),
         Verb::Bench(verb) => bench::bench(&verb),
     };

@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod capture;
 pub mod comparison;
+pub mod explore;
 pub mod fail_each;
 pub mod hpt;
 pub mod json;

@@ -6,9 +6,13 @@
 use super::{Ctx, charge};
 use crate::cpu::Cpu;
 use crate::exception::{Run, Step};
+use crate::guest::Pause;
 use crate::machine::Machine;
 use crate::probe::{Event, Interest};
 use emu_mmu::{Access, AccessState, Ea, Probe, Ra, Walk};
+
+/// Faults of one access after which an explored CPU waits for somebody else.
+const FAULTS_OF_A_WAIT: u32 = 3;
 
 /// Charges what a walk did to the CPU it happened on.
 struct WalkCharge {
@@ -131,6 +135,7 @@ impl Ctx<'_> {
 
     #[inline(never)]
     fn translate_slowly(&mut self, ea: Ea, access: Access, state: AccessState) -> Run<Ra> {
+        let mut faults = 0;
         loop {
             let machine = &self.machine;
             let cpu = self.cpu.as_mut().expect("a running context has its CPU");
@@ -153,7 +158,21 @@ impl Ctx<'_> {
                     }
                     return Ok(ra);
                 }
-                Err(fault) => self.storage_interrupt(fault)?,
+                Err(fault) => {
+                    self.storage_interrupt(fault)?;
+                    // Interrupts that waited land before the access is made again: else one that faults
+                    // for ever would keep them out for ever.
+                    let cpu = self.cpu_ref();
+                    let explored = cpu.stop_at.is_some();
+                    if cpu.clock >= cpu.deadline {
+                        self.attend()?;
+                    }
+                    faults += 1;
+                    if explored && faults % FAULTS_OF_A_WAIT == 0 {
+                        self.pause(Pause::Spin);
+                        self.attend()?;
+                    }
+                }
             }
         }
     }

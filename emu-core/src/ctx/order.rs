@@ -47,7 +47,6 @@ impl Ctx<'_> {
     /// The end of the run.
     pub fn barrier(&mut self, barrier: Barrier, step: Step) -> Run<()> {
         self.begin()?;
-        let _ = step;
         let costs = &self.machine.costs;
         let others = u64::from(self.machine.cpus - 1);
         let (category, cycles) = match barrier {
@@ -68,6 +67,7 @@ impl Ctx<'_> {
         if self.machine.runs_threads() {
             self.order_threads(barrier);
         }
+        self.note_event(Interest::ACCESSES, || Event::Barrier { barrier, step });
         if barrier == Barrier::Ptesync {
             self.note_event(Interest::INVALIDATIONS, || Event::Ptesync);
         }
@@ -96,11 +96,14 @@ impl Ctx<'_> {
     /// # Errors
     /// The end of the run.
     pub fn spin(&mut self, step: Step) -> Run<()> {
-        let _ = step;
         self.retire(4)?;
         if self.machine.cpus > 1 {
             let cpu = self.cpu_mut();
             cpu.charge(Category::Instructions, 20);
+        }
+        self.note_event(Interest::ACCESSES, || Event::Spin { step });
+        if self.cpu_ref().stop_at.is_some() {
+            self.pause(Pause::Spin);
         }
         Ok(())
     }

@@ -136,7 +136,7 @@ fn a_look_at_this_cpus_batch_is_unsafe_while_preemptible_and_safe_with_preemptio
     });
 }
 
-/// change_page_attr of 6.1 reads the PTE, then replaces it: a hash fault in between is forgotten.
+/// change_page_attr of 5.14 to 5.16 reads the PTE, then replaces it: a hash fault in between is forgotten.
 #[test]
 fn a_pte_replaced_by_what_was_read_before_it_was_hashed_escapes_and_one_read_after_does_not() {
     pair("hugh-preempt-fixed", "batch-escape", |race, linux, cx| {
@@ -151,7 +151,7 @@ fn a_pte_replaced_by_what_was_read_before_it_was_hashed_escapes_and_one_read_aft
             linux.touch(cx, ea, true)?;
         }
         let exec = linux.layout.pte.exec;
-        linux.pte_replace(cx, Mm::INIT, ea, ptep, read | exec)?;
+        linux.pte_clear_and_set(cx, Mm::INIT, (ea, ptep), u64::MAX, read | exec)?;
         linux.lazy_mmu_leave(cx, Mm::INIT)?;
         linux.preempt_enable(cx)
     });

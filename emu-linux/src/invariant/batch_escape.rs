@@ -113,7 +113,7 @@ impl fmt::Display for Escape {
 }
 
 /// The rule's state: the pages that wait.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct BatchEscape {
     waiting: KeyMap<Waiting>,
     by_pte: KeyMap<u64>,

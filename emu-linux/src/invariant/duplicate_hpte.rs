@@ -53,7 +53,7 @@ impl fmt::Display for ServedTwice {
 }
 
 /// The rule's state: what each entry of the table serves.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct DuplicateHpte {
     checker: DuplicateChecker,
 }

@@ -44,7 +44,7 @@ struct Line {
 }
 
 /// The ring.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct History {
     lines: Vec<Line>,
     /// Indices into `lines`, oldest last occurrence first; only `lines.len()` of them count.
@@ -278,6 +278,9 @@ fn write_event(f: &mut fmt::Formatter<'_>, event: &Event) -> fmt::Result {
             )
         }
         Event::Ptesync => f.write_str("ptesync"),
+        Event::Barrier { step, .. } => write!(f, "barrier [{step}]"),
+        Event::CpuNumber { step } => write!(f, "CPU number [{step}]"),
+        Event::Spin { step } => write!(f, "waits [{step}]"),
         Event::WatchedStore { ra, new, step, .. } => {
             write!(f, "store {new:#x} to {ra} [{step}]")
         }

@@ -162,7 +162,7 @@ struct Task {
 }
 
 /// The rule's state.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct LostFlush {
     pending: Pending,
     tasks: KeyMap<Task>,

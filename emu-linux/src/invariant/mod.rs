@@ -71,7 +71,7 @@ const COMM_UNKNOWN: &str = "<...>";
 ///
 /// Memory is bounded by what is pending or alive (queued entries, held locks, tasks, the valid
 /// entries of the table), never by the length of the run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Monitor {
     hpt_base: Ra,
     /// The PTE bits of the kernel that runs.
@@ -259,7 +259,12 @@ impl Monitor {
                     self.log.broken(stale_translation::NAME, at, &stale);
                 }
             }
-            Event::Switch | Event::Interrupt | Event::Access { .. } => {}
+            Event::Switch
+            | Event::Interrupt
+            | Event::Access { .. }
+            | Event::CpuNumber { .. }
+            | Event::Barrier { .. }
+            | Event::Spin { .. } => {}
         }
     }
 
@@ -301,6 +306,17 @@ impl Monitor {
         lost_flush.end_of_run(&mut |lost| log.broken(lost_flush::NAME, at, &lost));
     }
 
+    /// How many rules broke.
+    pub fn broken_count(&self) -> usize {
+        self.log.violations.len()
+    }
+
+    /// Names of the rules that broke, in the order of [`NAMES`].
+    pub fn broken(&self) -> Vec<&'static str> {
+        let broke = |name: &&'static str| self.log.violations.contains_key(*name);
+        NAMES.iter().copied().filter(broke).collect()
+    }
+
     /// What broke, one report for each rule that did, in the order of [`NAMES`].
     pub fn violations(&self) -> Vec<ViolationReport> {
         NAMES
@@ -327,7 +343,7 @@ impl Monitor {
 }
 
 /// Name of a task.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Name {
     comm: String,
     pid: u32,
@@ -336,7 +352,7 @@ struct Name {
 }
 
 /// What broke, and what is needed to tell it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Log {
     history: History,
     names: HashMap<u64, Name>,

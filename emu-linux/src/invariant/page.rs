@@ -62,7 +62,7 @@ pub(super) fn is_secondary(page: Page, slot: u64) -> bool {
 
 /// The invalidations that each task has still to issue for the flush it announced. Those of a
 /// permission change (updatepp) belong to none.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Flushing {
     left: KeyMap<Left>,
 }

@@ -114,7 +114,7 @@ const fn key_bit(ea: Ea) -> u8 {
 }
 
 /// The state of the rule.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Served {
     /// log2 of the bytes of a frame beyond 4K.
     frame_extra: u32,

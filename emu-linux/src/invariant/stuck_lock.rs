@@ -88,7 +88,7 @@ struct Held {
 }
 
 /// The rule's state: the bits that are set.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct StuckLock {
     held: Vec<Held>,
 }

@@ -82,7 +82,7 @@ impl fmt::Display for Unbalanced {
 
 /// The rule's state: the locks held now, in the order they were taken. There are few at any time,
 /// so a scan is cheaper than a map.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct UnbalancedPreempt {
     held: Vec<Held>,
 }

@@ -12,6 +12,9 @@ use crate::tracepoint::Tracepoint;
 use emu_core::{Ctx, Run};
 use emu_mmu::{Ea, Ra};
 
+/// Bytes of a cache line.
+const LINE_BYTES: u64 = 128;
+
 impl Linux {
     /// do_page_fault() for a user address: interrupts are on and the task may sleep. `Invalid` is SIGSEGV.
     pub(crate) fn user_page_fault(
@@ -135,9 +138,27 @@ impl Linux {
     }
 
     fn copy_page(&self, cx: &mut Ctx<'_>, to: Ra, from: Ra) -> Run<()> {
+        if self.copies_lines {
+            return self.copy_lines(cx, to, from);
+        }
         for word in (0..self.page_bytes()).step_by(8) {
             let value = cx.load_u64(field(va(from), word), "copy_user_page: load")?;
             cx.store_u64(field(va(to), word), value, "copy_user_page: store")?;
+        }
+        Ok(())
+    }
+
+    /// The same with a load and a store a line: nobody else knows the new page yet, and the old one is
+    /// write-protected.
+    fn copy_lines(&self, cx: &mut Ctx<'_>, to: Ra, from: Ra) -> Run<()> {
+        for line in (0..self.page_bytes()).step_by(LINE_BYTES as usize) {
+            let first = cx.load_u64(field(va(from), line), "copy_user_page: load")?;
+            for word in (8..LINE_BYTES).step_by(8) {
+                let memory = cx.machine().memory();
+                let value = memory.load_u64(from + (line + word))?;
+                memory.store_u64(to + (line + word), value)?;
+            }
+            cx.store_u64(field(va(to), line), first, "copy_user_page: store")?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use emu_mmu::{SegmentSize, Vpn};
 const PAGES: usize = 4096;
 
 /// The pages flushed last and not queued again since.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Flushed {
     ring: Vec<u64>,
     /// Page -> number of the flush that remembered it; its place in the ring is that modulo PAGES.

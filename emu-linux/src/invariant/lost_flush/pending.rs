@@ -13,7 +13,7 @@ pub(in crate::invariant) type KeyMap<V> = HashMap<u64, V, BuildHasherDefault<Key
 
 /// Hash of one word by a folded product: these keys are many and short, and nothing depends on the
 /// order in which the maps hold them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::invariant) struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
@@ -80,7 +80,7 @@ struct Node {
 }
 
 /// The entries that pend.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pending {
     nodes: Vec<Option<Node>>,
     free: Vec<usize>,

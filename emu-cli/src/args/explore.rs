@@ -1,0 +1,78 @@
+//! Flags of `emu explore`, `emu replay` and `emu explain`.
+
+use super::OutputArgs;
+use clap::{Args, ValueEnum};
+
+/// How interleavings are chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum StrategyName {
+    /// All within the bounds, but for those that differ in nothing anybody could tell
+    #[default]
+    Exhaustive,
+    /// All within the bounds, nothing left out
+    Plain,
+    /// As many departures as the bound, before random steps
+    Pct,
+    /// One to four times as many, before random steps
+    Random,
+}
+
+/// `emu explore`.
+#[derive(Debug, Args)]
+pub struct ExploreArgs {
+    /// Name of a scenario to explore, or `all`
+    #[arg(value_name = "SCENARIO|all")]
+    pub scenario: String,
+    /// With `all`: these scenarios only
+    #[arg(long, value_name = "S,T,...", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Policies, with commas between them, or `all`
+    #[arg(
+        long,
+        alias = "policy",
+        value_name = "A,B,...|all",
+        value_delimiter = ',',
+        default_value = "all"
+    )]
+    pub policies: Vec<String>,
+    /// Numbers of CPUs, each explored
+    #[arg(long, value_name = "N,M,...", value_delimiter = ',', default_values_t = [1, 2], value_parser = clap::value_parser!(u16).range(1..=4))]
+    pub cpus: Vec<u16>,
+    /// Most preemptions, most migrations, most switches of the CPU, and most of them together
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=8))]
+    pub bound: u16,
+    /// How interleavings are chosen
+    #[arg(long, value_enum, default_value_t)]
+    pub strategy: StrategyName,
+    /// Runs of each cell with `pct` and `random`
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub schedules: u64,
+    /// Seed of `pct` and `random`
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// Threads [default: one for each CPU of the host]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `emu replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The string that `emu explore` gave: SCENARIO/POLICY/CPUS/emx1:...
+    #[arg(value_name = "STRING")]
+    pub replay: String,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `emu explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Name of an invariant, or the string of a schedule that breaks one
+    #[arg(value_name = "KIND|STRING")]
+    pub what: String,
+}

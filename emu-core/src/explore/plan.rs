@@ -1,0 +1,207 @@
+//! Where an explored run departs from the undisturbed one, as a short printable string.
+
+use crate::cpu::CpuId;
+
+/// Format tag; changes whenever old strings would no longer replay.
+const TAG: &str = "emx1:";
+/// Values below name what happens on the CPU that runs; from here on, the CPU that is switched to.
+const SWITCH: u64 = 2;
+/// From here on, the waiting CPU that is interrupted.
+const PULL: u64 = SWITCH + 64;
+
+/// What happens instead of the next step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Turn {
+    /// A timer interrupt lands on the CPU that runs.
+    Interrupt,
+    /// Another CPU, which could go on all the time, goes on.
+    SwitchTo(CpuId),
+    /// A timer interrupt lands on a CPU that waits for one, and it goes on.
+    Wake(CpuId),
+}
+
+/// A turn, and the number of steps before it since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Deviation {
+    /// The step that it comes before, from 1.
+    pub step: u64,
+    /// What happens there.
+    pub turn: Turn,
+}
+
+/// All departures of a run, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Plan(Vec<Deviation>);
+
+/// Why a plan's string was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Another format, or none.
+    #[error("not a plan of this version: it must begin with `emx1:`")]
+    Tag,
+    /// Not `steps.value` in base 36, or no such turn.
+    #[error("`{0}` is not a `steps.turn` pair in base 36")]
+    Pair(String),
+}
+
+impl std::fmt::Display for Turn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Turn::Interrupt => f.write_str("timer interrupt"),
+            Turn::SwitchTo(cpu) => write!(f, "CPU {cpu} goes on"),
+            Turn::Wake(cpu) => write!(f, "timer interrupt on idle CPU {cpu}, which goes on"),
+        }
+    }
+}
+
+impl Turn {
+    fn value(self) -> u64 {
+        match self {
+            Turn::Interrupt => 1,
+            Turn::SwitchTo(cpu) => SWITCH + u64::from(cpu.0),
+            Turn::Wake(cpu) => PULL + u64::from(cpu.0),
+        }
+    }
+
+    fn of_value(value: u64) -> Option<Self> {
+        match value {
+            1 => Some(Turn::Interrupt),
+            SWITCH..PULL => Some(Turn::SwitchTo(CpuId((value - SWITCH) as u16))),
+            PULL..=129 => Some(Turn::Wake(CpuId((value - PULL) as u16))),
+            _ => None,
+        }
+    }
+}
+
+impl Plan {
+    /// The run in which nothing is disturbed.
+    pub fn undisturbed() -> Self {
+        Plan::default()
+    }
+
+    /// This plan and one more departure after its last.
+    pub fn and(&self, deviation: Deviation) -> Self {
+        let mut all = self.0.clone();
+        all.push(deviation);
+        Plan(all)
+    }
+
+    /// This plan without one of its departures.
+    pub fn without(&self, index: usize) -> Self {
+        let mut all = self.0.clone();
+        if index < all.len() {
+            all.remove(index);
+        }
+        Plan(all)
+    }
+
+    /// The departures.
+    pub fn deviations(&self) -> &[Deviation] {
+        &self.0
+    }
+
+    /// Timer interrupts on a CPU that ran.
+    pub fn interrupts(&self) -> usize {
+        self.count(|turn| turn == Turn::Interrupt)
+    }
+
+    /// Timer interrupts on a CPU that waited: each may pull a task there.
+    pub fn wakes(&self) -> usize {
+        self.count(|turn| matches!(turn, Turn::Wake(_)))
+    }
+
+    /// Changes from a CPU that could have gone on to another.
+    pub fn switches(&self) -> usize {
+        self.count(|turn| matches!(turn, Turn::SwitchTo(_)))
+    }
+
+    fn count(&self, which: impl Fn(Turn) -> bool) -> usize {
+        self.0.iter().filter(|d| which(d.turn)).count()
+    }
+}
+
+fn base36(mut n: u64) -> String {
+    let mut digits = Vec::new();
+    loop {
+        digits.push(b"0123456789abcdefghijklmnopqrstuvwxyz"[(n % 36) as usize]);
+        n /= 36;
+        if n == 0 {
+            break;
+        }
+    }
+    digits.iter().rev().map(|&d| d as char).collect()
+}
+
+impl std::fmt::Display for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(TAG)?;
+        let mut from = 0;
+        for (i, deviation) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            let steps = base36(deviation.step - from);
+            write!(f, "{comma}{steps}.{}", base36(deviation.turn.value()))?;
+            from = deviation.step;
+        }
+        Ok(())
+    }
+}
+
+impl std::str::FromStr for Plan {
+    type Err = PlanError;
+
+    fn from_str(text: &str) -> Result<Self, PlanError> {
+        let body = text.strip_prefix(TAG).ok_or(PlanError::Tag)?;
+        let mut plan = Vec::new();
+        let mut from = 0u64;
+        for pair in body.split(',').filter(|pair| !pair.is_empty()) {
+            let parsed = pair.split_once('.').and_then(|(steps, value)| {
+                let steps = u64::from_str_radix(steps, 36).ok()?;
+                let turn = Turn::of_value(u64::from_str_radix(value, 36).ok()?)?;
+                let step = from.checked_add(steps)?;
+                (step > 0).then_some(Deviation { step, turn })
+            });
+            let deviation = parsed.ok_or_else(|| PlanError::Pair(pair.to_owned()))?;
+            from = deviation.step;
+            plan.push(deviation);
+        }
+        Ok(Plan(plan))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn text_round_trip(steps in prop::collection::vec((1u64..100_000, 1u64..130), 0..20)) {
+            let mut plan = Plan::undisturbed();
+            let mut at = 0;
+            for (distance, value) in steps {
+                at += distance;
+                plan = plan.and(Deviation { step: at, turn: Turn::of_value(value).unwrap() });
+            }
+            prop_assert_eq!(plan.to_string().parse::<Plan>().unwrap(), plan);
+        }
+
+        #[test]
+        fn any_text_is_parsed_or_refused(text in ".{0,60}") {
+            let _ = text.parse::<Plan>();
+            let _ = format!("emx1:{text}").parse::<Plan>();
+        }
+    }
+
+    #[test]
+    fn refusals_name_the_pair() {
+        assert_eq!("emu1:".parse::<Plan>(), Err(PlanError::Tag));
+        assert_eq!(
+            "emx1:3.0".parse::<Plan>(),
+            Err(PlanError::Pair("3.0".into()))
+        );
+        assert_eq!(
+            "emx1:0.1".parse::<Plan>(),
+            Err(PlanError::Pair("0.1".into()))
+        );
+    }
+}

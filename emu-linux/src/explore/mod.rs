@@ -1,0 +1,20 @@
+//! The interleavings of a few tasks, searched for what breaks an invariant.
+//!
+//! Owns the scenarios (`scenario`, `program`), the stage on which they are run over and over (`stage`), what
+//! steps touch (`record`), and the search (`search`). Refuses verdicts of its own: what is broken the checkers
+//! of [`crate::invariant`] say.
+
+mod program;
+mod record;
+mod replay;
+mod result;
+mod scenario;
+mod search;
+mod stage;
+
+pub use program::{Op, OpError};
+pub use replay::{ReplayError, ReplayStep, Replayed, replay};
+pub use result::{Bounds, Cell, Found, Strategy};
+pub use scenario::{ExploreScenario, ExploreScenarioError, ExploreTask, explore_scenarios};
+pub use search::explore;
+pub use stage::ExploreError;

@@ -1,0 +1,191 @@
+//! What each step of a recorded run did: where, and whether somebody else could tell.
+
+use crate::config::Preempt;
+use crate::invariant::Monitor;
+use crate::kernel::Linux;
+use crate::layout::pa;
+use crate::memmap::{field, pcpu, percpu, task};
+use emu_core::explore::{StepView, Turn};
+use emu_core::{CpuId, Cycles, Event, Interest, Observer, Step};
+use emu_mmu::{Ea, Hpt, Ra};
+use parking_lot::Mutex;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What a step touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Touch {
+    /// A doubleword of memory.
+    Memory { ra: Ra, store: bool },
+    /// What hardware may read or change behind everybody's back: an entry of the hash table, a TLB, an
+    /// address that they translate.
+    Mmu,
+    /// The number of the CPU: another one if the task is moved before.
+    CpuNumber,
+}
+
+/// One step of a run.
+#[derive(Clone, Debug)]
+pub(super) struct StepRecord {
+    /// Its number, from 1.
+    pub step: u64,
+    pub cpu: CpuId,
+    /// The task, by the address of its stack.
+    pub task: u64,
+    /// The kernel step it is, if it is one with a name.
+    pub label: Option<Step>,
+    /// What it touched.
+    pub touches: Vec<Touch>,
+    /// A timer interrupt here would end the task's turn, and another waits.
+    pub preemptible: bool,
+    /// Other CPUs that could go on, a bit each.
+    pub ready: u64,
+    /// CPUs that wait and would find a task to pull, a bit each.
+    pub could_pull: u64,
+    /// Hash of memory before it.
+    pub memory: u64,
+}
+
+impl StepRecord {
+    /// What could happen instead of this step.
+    pub fn turns(&self) -> Vec<Turn> {
+        let bits = |mask: u64| {
+            (0..64u16)
+                .filter(move |cpu| mask >> cpu & 1 == 1)
+                .map(CpuId)
+        };
+        let interrupt = self.preemptible.then_some(Turn::Interrupt);
+        let switches = bits(self.ready).map(Turn::SwitchTo);
+        let wakes = bits(self.could_pull).map(Turn::Wake);
+        interrupt.into_iter().chain(switches).chain(wakes).collect()
+    }
+}
+
+/// Listens to the machine for the checkers and, in a recorded run, for the steps.
+pub(super) struct Recorder {
+    monitor: Arc<Mutex<Monitor>>,
+    hpt: Hpt,
+    steps: Vec<StepRecord>,
+    /// What has broken so far, and at which step.
+    broke_at: Vec<(&'static str, u64)>,
+}
+
+impl Recorder {
+    pub fn new(monitor: Arc<Mutex<Monitor>>, hpt: Hpt) -> Self {
+        Recorder {
+            monitor,
+            hpt,
+            steps: Vec::new(),
+            broke_at: Vec::new(),
+        }
+    }
+
+    /// A recorded run begins.
+    pub fn begin(&mut self) {
+        self.steps.clear();
+        self.broke_at.clear();
+    }
+
+    /// The steps of the run, and what broke at which.
+    pub fn take(&mut self) -> (Vec<StepRecord>, Vec<(&'static str, u64)>) {
+        self.note_broken();
+        (
+            std::mem::take(&mut self.steps),
+            std::mem::take(&mut self.broke_at),
+        )
+    }
+
+    /// What broke with the step before.
+    fn note_broken(&mut self) {
+        let monitor = self.monitor.lock();
+        if monitor.broken_count() == self.broke_at.len() {
+            return;
+        }
+        let step = self.steps.last().map_or(0, |step| step.step);
+        for kind in monitor.broken() {
+            if self.broke_at.iter().all(|(known, _)| *known != kind) {
+                self.broke_at.push((kind, step));
+            }
+        }
+    }
+
+    /// A step is about to be made.
+    pub fn step(&mut self, linux: &Linux, view: &StepView<'_>) {
+        self.note_broken();
+        let memory = view.machine.memory();
+        let load = |at: Ea| memory.load_u64(pa(at)).unwrap_or(0);
+        let waiting_on = |cpu: u16| load(field(percpu(cpu), pcpu::RQ_WAITING));
+        let count = load(field(Ea::new(view.local), task::PREEMPT_COUNT));
+        let may_switch = linux.preempt == Preempt::None || count == 0;
+        let most = (0..linux.cpus).map(waiting_on).max().unwrap_or(0);
+        let pulls = |cpu: &u16| view.waiting >> cpu & 1 == 1 && waiting_on(*cpu) < most;
+        self.steps.push(StepRecord {
+            step: view.step,
+            cpu: view.cpu,
+            task: view.local,
+            label: None,
+            touches: Vec::new(),
+            preemptible: view.interrupts_enabled && may_switch && waiting_on(view.cpu.0) > 0,
+            ready: view.ready,
+            could_pull: (0..linux.cpus).filter(pulls).map(|cpu| 1 << cpu).sum(),
+            memory: memory.journal_hash(),
+        });
+    }
+
+    fn note(&mut self, event: &Event) {
+        let hpt = self.hpt;
+        let Some(step) = self.steps.last_mut() else {
+            return;
+        };
+        let mut also = None;
+        match *event {
+            Event::Access {
+                ra,
+                store,
+                step: label,
+            } => {
+                step.label = Some(label);
+                also = (store && hpt.contains(ra)).then_some(Touch::Mmu);
+                let ra = Ra::new(ra.get() & !7);
+                step.touches.push(Touch::Memory { ra, store });
+            }
+            Event::CpuNumber { step: label } => {
+                step.label = Some(label);
+                also = Some(Touch::CpuNumber);
+            }
+            Event::Invalidate { step: label, .. } => {
+                step.label = Some(label);
+                also = Some(Touch::Mmu);
+            }
+            Event::Barrier { step: label, .. } | Event::Spin { step: label } => {
+                step.label = Some(label);
+            }
+            Event::Translated { .. } => also = Some(Touch::Mmu),
+            Event::Interrupt
+            | Event::Switch
+            | Event::TableStore { .. }
+            | Event::WatchedStore { .. }
+            | Event::Ptesync => {}
+        }
+        step.touches.extend(also);
+    }
+}
+
+/// The recorder as the machine knows it.
+pub(super) struct Listener(pub Arc<Mutex<Recorder>>);
+
+impl Observer for Listener {
+    fn interest(&self) -> Interest {
+        Monitor::INTEREST
+    }
+
+    fn quiet_addresses(&self) -> Range<u64> {
+        Monitor::QUIET
+    }
+
+    fn observe(&mut self, cpu: CpuId, now: Cycles, event: Event) {
+        let mut recorder = self.0.lock();
+        recorder.note(&event);
+        recorder.monitor.lock().hardware(cpu, now, event);
+    }
+}

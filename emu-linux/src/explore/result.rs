@@ -1,0 +1,187 @@
+//! What an exploration is asked for and what it came to.
+
+use super::stage::{Ran, Stage};
+use super::{ExploreError, ExploreScenario};
+use emu_core::explore::{ArenaEnd, Plan};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// How far a run may depart from the undisturbed one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Bounds {
+    /// Timer interrupts that end the turn of a task.
+    pub preemptions: usize,
+    /// Interrupts of an idle CPU, which then takes a waiting task over.
+    pub migrations: usize,
+    /// Changes from a CPU that could have gone on to another.
+    pub switches: usize,
+    /// All of them together.
+    pub departures: usize,
+}
+
+impl Bounds {
+    /// So many of each kind and so many in all.
+    pub const fn all(bound: usize) -> Self {
+        Bounds {
+            preemptions: bound,
+            migrations: bound,
+            switches: bound,
+            departures: bound,
+        }
+    }
+
+    pub(super) fn allow(&self, plan: &Plan) -> bool {
+        plan.interrupts() <= self.preemptions
+            && plan.wakes() <= self.migrations
+            && plan.switches() <= self.switches
+            && plan.deviations().len() <= self.departures
+    }
+}
+
+/// How the interleavings are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// All of them within the bounds, but for those that differ in nothing anybody could tell.
+    Exhaustive,
+    /// All of them within the bounds, nothing left out.
+    Plain,
+    /// As many departures as the bounds allow in all, each before a random step of the undisturbed run (after
+    /// Burckhardt, Kothari, Musuvathi and Nagarakatte, "A Randomized Scheduler with Probabilistic Guarantees
+    /// of Finding Bugs", ASPLOS 2010, whose priority changes these are).
+    Pct {
+        /// Runs.
+        schedules: u64,
+        /// Of the choices.
+        seed: u64,
+    },
+    /// Any number of departures up to four times as many, each before a random step.
+    Random {
+        /// Runs.
+        schedules: u64,
+        /// Of the choices.
+        seed: u64,
+    },
+}
+
+/// Something that broke, by the schedule with the fewest departures and, of those, the fewest steps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// The invariant; among `unfinished`, `died` or `hung`.
+    pub kind: String,
+    /// Steps until it broke.
+    pub steps: u64,
+    /// Preemptions in that run.
+    pub preemptions: usize,
+    /// Migrations in it.
+    pub migrations: usize,
+    /// Changes of the CPU in it.
+    pub switches: usize,
+    /// What `emu replay` takes.
+    pub replay: String,
+}
+
+/// What the search of one scenario under one policy came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cell {
+    /// The scenario.
+    pub scenario: String,
+    /// The policy.
+    pub policy: String,
+    /// CPUs.
+    pub cpus: u16,
+    /// What broke, by name.
+    pub violations: Vec<Found>,
+    /// A kernel that died, or tasks that wait for ever.
+    pub unfinished: Vec<Found>,
+    /// Everything within the bounds was tried, but for what is told in the bounds.
+    pub exhausted: bool,
+    /// The bounds.
+    pub bounds: Bounds,
+    /// Runs.
+    pub schedules: u64,
+    /// Different states of memory before a step of a run that was departed from.
+    pub states: u64,
+    /// Steps of all runs.
+    pub steps: u64,
+}
+
+/// The best schedule for each thing that broke.
+#[derive(Debug, Default)]
+pub(super) struct Best(BTreeMap<&'static str, (usize, u64, Plan)>);
+
+/// What a kernel that did not come to its end is called.
+const UNFINISHED: [&str; 2] = ["died", "hung"];
+
+impl Best {
+    /// Notes what a run broke.
+    pub fn note(&mut self, plan: &Plan, ran: &Ran) {
+        let end = match ran.end {
+            ArenaEnd::Died(..) => Some(UNFINISHED[0]),
+            ArenaEnd::Hung => Some(UNFINISHED[1]),
+            ArenaEnd::Quiet | ArenaEnd::Halted => None,
+        };
+        for kind in ran.broken.iter().copied().chain(end) {
+            let departures = plan.deviations().len();
+            let better = |old: &(usize, u64, Plan)| (departures, ran.steps) < (old.0, old.1);
+            if self.0.get(kind).is_none_or(better) {
+                self.0.insert(kind, (departures, ran.steps, plan.clone()));
+            }
+        }
+    }
+
+    /// Each by its shortest schedule: departures that are not needed are taken away.
+    pub fn found(
+        &self,
+        stage: &mut Stage,
+        scenario: &ExploreScenario,
+        policy: &str,
+        cpus: u16,
+    ) -> Result<(Vec<Found>, Vec<Found>), ExploreError> {
+        let mut both = (Vec::new(), Vec::new());
+        for (&kind, (_, _, plan)) in &self.0 {
+            let plan = without_needless(stage, plan, kind)?;
+            let mut trace = Vec::new();
+            let ran = stage.run(&plan, Some(&mut trace))?;
+            let broke = ran.broke_at.iter().find(|(name, _)| *name == kind);
+            let found = Found {
+                kind: kind.to_owned(),
+                steps: broke.map_or(ran.steps, |&(_, step)| step),
+                preemptions: plan.interrupts(),
+                migrations: plan.wakes(),
+                switches: plan.switches(),
+                replay: format!("{}/{policy}/{cpus}/{plan}", scenario.id),
+            };
+            match UNFINISHED.contains(&kind) {
+                true => both.1.push(found),
+                false => both.0.push(found),
+            }
+        }
+        Ok(both)
+    }
+}
+
+/// True if a run broke what is called so.
+fn broke(ran: &Ran, kind: &str) -> bool {
+    let unfinished = match ran.end {
+        ArenaEnd::Died(..) => kind == UNFINISHED[0],
+        ArenaEnd::Hung => kind == UNFINISHED[1],
+        ArenaEnd::Quiet | ArenaEnd::Halted => false,
+    };
+    unfinished || ran.broken.contains(&kind)
+}
+
+/// A plan without departures that it does not need to break the same.
+fn without_needless(stage: &mut Stage, plan: &Plan, kind: &str) -> Result<Plan, ExploreError> {
+    let mut plan = plan.clone();
+    let mut index = 0;
+    while index < plan.deviations().len() {
+        let less = plan.without(index);
+        if broke(&stage.run(&less, None)?, kind) {
+            plan = less;
+            index = 0;
+        } else {
+            index += 1;
+        }
+    }
+    Ok(plan)
+}

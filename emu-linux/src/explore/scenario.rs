@@ -1,0 +1,191 @@
+//! Scenarios small enough to be explored: TOML, schema-checked.
+
+use super::program::{Op, OpError};
+use crate::config::Preempt;
+use serde::Deserialize;
+
+/// A scenario for the explorer.
+#[derive(Clone, Debug)]
+pub struct ExploreScenario {
+    /// Its name.
+    pub id: String,
+    /// What it is about, a sentence.
+    pub about: String,
+    /// Where the kernel can be preempted.
+    pub preempt: Preempt,
+    /// This allocation of the explored tasks fails, counted from 1.
+    pub fail_alloc: Option<u64>,
+    /// What is done once, before anything is explored.
+    pub setup: Vec<Op>,
+    /// The tasks.
+    pub tasks: Vec<ExploreTask>,
+}
+
+/// One of its tasks.
+#[derive(Clone, Debug)]
+pub struct ExploreTask {
+    /// Its name.
+    pub name: String,
+    /// The CPU whose run queue it begins on; on a machine with fewer, the last one.
+    pub cpu: u16,
+    /// Its address space, made by the set-up.
+    pub mm: Option<String>,
+    /// What it does.
+    pub run: Vec<Op>,
+}
+
+/// Why a scenario was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ExploreScenarioError {
+    /// Not TOML of the expected shape.
+    #[error("{0}")]
+    Parse(#[from] toml::de::Error),
+    /// A line of a program.
+    #[error("line {0}")]
+    Op(#[from] OpError),
+    /// A value that is not one of a few.
+    #[error("`preempt = \"{0}\"`: none, full or rt is right")]
+    Preempt(String),
+    /// A task names what the set-up does not make.
+    #[error("task `{task}` runs in `{mm}`, which the set-up does not make; `mm {mm}` there would")]
+    NoMm {
+        /// The task.
+        task: String,
+        /// The address space.
+        mm: String,
+    },
+    /// No task, or too many.
+    #[error("{0} tasks: 1 to 4 are right")]
+    Tasks(usize),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    id: String,
+    about: String,
+    #[serde(default)]
+    preempt: Option<String>,
+    #[serde(default)]
+    fail_alloc: Option<u64>,
+    #[serde(default)]
+    setup: Vec<String>,
+    task: Vec<TaskTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TaskTable {
+    name: String,
+    #[serde(default)]
+    cpu: u16,
+    #[serde(default)]
+    mm: Option<String>,
+    run: Vec<String>,
+}
+
+fn ops(lines: &[String]) -> Result<Vec<Op>, OpError> {
+    lines.iter().map(|line| line.parse()).collect()
+}
+
+impl ExploreScenario {
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    /// [`ExploreScenarioError`].
+    pub fn parse(text: &str) -> Result<Self, ExploreScenarioError> {
+        let file: File = toml::from_str(text)?;
+        let preempt = match file.preempt.as_deref() {
+            None | Some("full") => Preempt::Full,
+            Some("none") => Preempt::None,
+            Some("rt") => Preempt::Rt,
+            Some(other) => return Err(ExploreScenarioError::Preempt(other.to_owned())),
+        };
+        let setup = ops(&file.setup)?;
+        if !(1..=4).contains(&file.task.len()) {
+            return Err(ExploreScenarioError::Tasks(file.task.len()));
+        }
+        let mut tasks = Vec::new();
+        for task in file.task {
+            if let Some(mm) = &task.mm
+                && !setup.contains(&Op::Mm(mm.clone()))
+            {
+                let (task, mm) = (task.name, mm.clone());
+                return Err(ExploreScenarioError::NoMm { task, mm });
+            }
+            tasks.push(ExploreTask {
+                run: ops(&task.run)?,
+                name: task.name,
+                cpu: task.cpu,
+                mm: task.mm,
+            });
+        }
+        Ok(ExploreScenario {
+            id: file.id,
+            about: file.about,
+            preempt,
+            fail_alloc: file.fail_alloc,
+            setup,
+            tasks,
+        })
+    }
+}
+
+macro_rules! shipped {
+    ($($file:literal),* $(,)?) => {
+        [$(include_str!(concat!("../../../traces/scenarios/explore/", $file, ".toml"))),*]
+    };
+}
+
+const SHIPPED: [&str; 11] = shipped![
+    "unmap-vs-cow",
+    "vfree-reuse",
+    "two-vmallocs",
+    "swapoff-migrate",
+    "mprotect-vs-fault",
+    "munmap-gather",
+    "set-memory-vs-access",
+    "enomem-midbatch",
+    "sleeping-callback",
+    "rt-ptl",
+    "set-memory-replacing",
+];
+
+/// The shipped scenarios.
+///
+/// # Errors
+/// If a shipped file were damaged; a test reads them.
+pub fn explore_scenarios() -> Result<Vec<ExploreScenario>, ExploreScenarioError> {
+    SHIPPED
+        .iter()
+        .map(|text| ExploreScenario::parse(text))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_ones_are_read() {
+        let all = explore_scenarios().unwrap();
+        assert_eq!(all.len(), SHIPPED.len());
+        assert!(
+            all.iter()
+                .all(|s| !s.about.is_empty() && !s.tasks.is_empty())
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let refused = |text: &str| ExploreScenario::parse(text).unwrap_err().to_string();
+        let task = "[[task]]\nname = \"t\"\nrun = [\"load 0\"]\nmm = \"m\"";
+        assert!(
+            refused(&format!("id = \"x\"\nabout = \"y\"\n{task}")).contains("`mm m` there would")
+        );
+        assert!(refused("id = \"x\"\nabout = \"y\"\ntask = []").contains("0 tasks"));
+        assert!(refused("id = \"x\"\nabot = \"y\"\ntask = []").contains("abot"));
+        let text = "id = \"x\"\nabout = \"y\"\npreempt = \"some\"\ntask = []";
+        assert!(refused(text).contains("none, full or rt"));
+    }
+}

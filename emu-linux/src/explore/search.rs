@@ -1,0 +1,284 @@
+//! The search: every way to depart from the undisturbed run so many times, or random ones.
+//!
+//! A departure is tried only where it can make a difference. Between two steps that somebody else could tell
+//! (*visible* steps: a doubleword that two tasks touch and one of them stores, the hash table, a TLB, the
+//! CPU's number, an address that the table translates) all places are alike, so the first of them stands for
+//! all; for a change of the CPU, what two CPUs touch counts. Which doublewords are shared is found on the way; when another turns out to be, the search begins
+//! anew. A test compares what is found with the search that leaves nothing out.
+//!
+//! Refuses to judge: what broke, the checkers say.
+
+use super::record::{StepRecord, Touch};
+use super::result::{Best, Bounds, Cell, Strategy};
+use super::scenario::ExploreScenario;
+use super::stage::{ExploreError, Stage};
+use crate::lazy_mmu::LazyMmuPolicy;
+use crate::memmap;
+use emu_core::CpuId;
+use emu_core::explore::{ArenaEnd, Deviation, Plan, Turn};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::{HashMap, HashSet};
+
+/// A run that did not end is departed from in so many steps after its last departure: it goes round in
+/// circles.
+const STEPS_OF_THE_HUNG: u64 = 2_000;
+
+/// What a search keeps.
+struct Search<'a> {
+    stage: Stage,
+    bounds: Bounds,
+    cpus: u16,
+    /// Leaves nothing out.
+    plain: bool,
+    shared: Shared,
+    best: Best,
+    states: HashSet<u64>,
+    /// Runs that were not departed from: none is made again when the search begins anew.
+    done: HashSet<Plan>,
+    schedules: u64,
+    steps: u64,
+    go_on: &'a mut dyn FnMut(u64) -> bool,
+    stopped: bool,
+}
+
+/// Who touched a doubleword.
+struct Touched {
+    task: u64,
+    cpu: CpuId,
+    several_tasks: bool,
+    several_cpus: bool,
+    stored: bool,
+}
+
+impl Touched {
+    /// Several tasks, and several CPUs, that can tell. Any task may be on any CPU; what lies in the area of a
+    /// CPU is for others only once another was seen there.
+    fn by_several(&self, ra: u64) -> (bool, bool) {
+        let task = self.several_tasks && self.stored;
+        let cpu = self.several_cpus && self.stored;
+        (task, cpu || task && !memmap::is_percpu(ra))
+    }
+}
+
+/// Who touched which doubleword.
+#[derive(Default)]
+struct Shared {
+    touched: HashMap<u64, Touched>,
+    grown: bool,
+}
+
+impl Shared {
+    fn learn(&mut self, steps: &[StepRecord]) {
+        for step in steps {
+            for touch in &step.touches {
+                let Touch::Memory { ra, store } = *touch else {
+                    continue;
+                };
+                let of = self.touched.entry(ra.get()).or_insert(Touched {
+                    task: step.task,
+                    cpu: step.cpu,
+                    several_tasks: false,
+                    several_cpus: false,
+                    stored: false,
+                });
+                let was = of.by_several(ra.get());
+                of.several_tasks |= of.task != step.task;
+                of.several_cpus |= of.cpu != step.cpu;
+                of.stored |= store;
+                self.grown |= was != of.by_several(ra.get());
+            }
+        }
+    }
+
+    /// Whether another task on this CPU, and whether another CPU, could tell when the step is made.
+    fn is_visible(&self, step: &StepRecord, cpus: u16) -> (bool, bool) {
+        let mut to = (false, false);
+        for touch in &step.touches {
+            let (task, cpu) = match touch {
+                Touch::Mmu => (true, true),
+                Touch::CpuNumber => (cpus > 1, false),
+                Touch::Memory { ra, .. } => {
+                    let of = self.touched.get(&ra.get());
+                    of.map_or((false, false), |of| of.by_several(ra.get()))
+                }
+            };
+            to = (to.0 || task, to.1 || cpu);
+        }
+        to
+    }
+}
+
+impl Search<'_> {
+    /// Runs a plan; with `trace`, gives what each step did. What came of it is noted.
+    fn run(
+        &mut self,
+        plan: &Plan,
+        trace: Option<&mut Vec<StepRecord>>,
+    ) -> Result<(ArenaEnd, u64), ExploreError> {
+        let ran = self.stage.run(plan, trace)?;
+        self.schedules += 1;
+        self.steps += ran.steps;
+        if self.schedules.is_multiple_of(64) && !(self.go_on)(self.schedules) {
+            self.stopped = true;
+        }
+        self.best.note(plan, &ran);
+        Ok((ran.end, ran.steps))
+    }
+
+    /// Runs a plan and all that go on from it, `left` departures deep.
+    fn explore(&mut self, plan: &Plan, left: usize) -> Result<(), ExploreError> {
+        if self.stopped {
+            return Ok(());
+        }
+        if left == 0 && !self.done.insert(plan.clone()) {
+            return Ok(());
+        }
+        // Who shares what is learnt from every run with one departure, and from all that are departed from.
+        if left == 0 && plan.deviations().len() > 1 {
+            return self.run(plan, None).map(|_| ());
+        }
+        let mut trace = Vec::new();
+        let (end, _) = self.run(plan, Some(&mut trace))?;
+        let from = plan.deviations().last().map_or(0, |d| d.step);
+        if end == ArenaEnd::Hung {
+            trace.retain(|step| step.step <= from + STEPS_OF_THE_HUNG);
+        }
+        self.states.extend(trace.iter().map(|step| step.memory));
+        self.shared.learn(&trace);
+        if left == 0 {
+            return Ok(());
+        }
+        let departures = self.departures(&trace, from);
+        drop(trace);
+        for deviation in departures {
+            let next = plan.and(deviation);
+            if self.bounds.allow(&next) {
+                self.explore(&next, left - 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the run can be departed from after a step, so that it makes a difference.
+    fn departures(&self, trace: &[StepRecord], from: u64) -> Vec<Deviation> {
+        let mut found = Vec::new();
+        // By CPU and kind of turn: one was found since the last visible step there.
+        let mut tried: HashSet<(CpuId, Turn)> = HashSet::new();
+        for record in trace {
+            for turn in record.turns() {
+                let first = tried.insert((record.cpu, turn));
+                if record.step > from && (self.plain || first) {
+                    let step = record.step;
+                    found.push(Deviation { step, turn });
+                }
+            }
+            let (to_tasks, to_cpus) = self.shared.is_visible(record, self.cpus);
+            tried.retain(|(cpu, turn)| {
+                let visible = match turn {
+                    Turn::Interrupt => to_tasks,
+                    Turn::SwitchTo(_) => to_cpus,
+                    // The task that is pulled goes on elsewhere, beside those that stay.
+                    Turn::Wake(_) => to_tasks || to_cpus,
+                };
+                *cpu != record.cpu || !visible
+            });
+        }
+        found
+    }
+
+    fn exhaust(&mut self) -> Result<(), ExploreError> {
+        loop {
+            self.shared.grown = false;
+            self.explore(&Plan::undisturbed(), self.bounds.departures)?;
+            if self.stopped || self.plain || !self.shared.grown {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Departures before random steps of the undisturbed run, between `least` and `most` of them.
+    fn sample(
+        &mut self,
+        (least, most): (usize, usize),
+        schedules: u64,
+        seed: u64,
+        cpus: u16,
+    ) -> Result<(), ExploreError> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let (_, steps) = self.run(&Plan::undisturbed(), None)?;
+        while self.schedules < schedules && !self.stopped {
+            let count = rng.random_range(least..=most);
+            let mut at: Vec<u64> = (0..count).map(|_| rng.random_range(1..=steps)).collect();
+            at.sort_unstable();
+            at.dedup();
+            let mut plan = Plan::undisturbed();
+            for step in at {
+                let cpu = CpuId(rng.random_range(0..cpus));
+                let turn = match rng.random_range(0..if cpus > 1 { 3 } else { 1 }) {
+                    0 => Turn::Interrupt,
+                    1 => Turn::SwitchTo(cpu),
+                    _ => Turn::Wake(cpu),
+                };
+                plan = plan.and(Deviation { step, turn });
+            }
+            self.run(&plan, None)?;
+        }
+        Ok(())
+    }
+}
+
+/// Explores a scenario under a policy. `go_on` is asked now and then, with the number of runs so far.
+///
+/// # Errors
+/// A scenario whose set-up fails, a host without memory.
+pub fn explore(
+    scenario: &ExploreScenario,
+    policy: Box<dyn LazyMmuPolicy>,
+    cpus: u16,
+    bounds: Bounds,
+    strategy: Strategy,
+    go_on: &mut dyn FnMut(u64) -> bool,
+) -> Result<Cell, ExploreError> {
+    let name = policy.name().to_owned();
+    let mut search = Search {
+        stage: Stage::new(scenario, policy, cpus)?,
+        bounds,
+        cpus,
+        plain: strategy == Strategy::Plain,
+        shared: Shared::default(),
+        best: Best::default(),
+        states: HashSet::new(),
+        done: HashSet::new(),
+        schedules: 0,
+        steps: 0,
+        go_on,
+        stopped: false,
+    };
+    let most = bounds.departures.max(1);
+    match strategy {
+        Strategy::Exhaustive | Strategy::Plain => search.exhaust()?,
+        Strategy::Pct { schedules, seed } => {
+            search.sample((most, most), schedules, seed, cpus)?;
+        }
+        Strategy::Random { schedules, seed } => {
+            search.sample((1, most * 4), schedules, seed, cpus)?;
+        }
+    }
+    let all = matches!(strategy, Strategy::Exhaustive | Strategy::Plain);
+    let (violations, unfinished) = search
+        .best
+        .found(&mut search.stage, scenario, &name, cpus)?;
+    Ok(Cell {
+        violations,
+        unfinished,
+        scenario: scenario.id.clone(),
+        policy: name,
+        cpus,
+        exhausted: all && !search.stopped,
+        bounds,
+        schedules: search.schedules,
+        states: search.states.len() as u64,
+        steps: search.steps,
+    })
+}

@@ -1,0 +1,154 @@
+//! The explorer: what it must find, what it must not, and that it is the same every time.
+
+use emu_linux::explore::{
+    Bounds, Cell, Found, ReplayError, Strategy, explore, explore_scenarios, replay,
+};
+use emu_linux::lazy_mmu::policy::policy;
+use ppc_mmu_emu::linux as emu_linux;
+
+fn cell(id: &str, name: &str, cpus: u16, bound: usize, strategy: Strategy) -> Cell {
+    let scenarios = explore_scenarios().unwrap();
+    let scenario = scenarios.iter().find(|s| s.id == id).unwrap();
+    let rule = policy(name).unwrap();
+    let bounds = Bounds::all(bound);
+    explore(scenario, rule, cpus, bounds, strategy, &mut |_| true).unwrap()
+}
+
+fn exhaustive(id: &str, name: &str, cpus: u16, bound: usize) -> Cell {
+    let cell = cell(id, name, cpus, bound, Strategy::Exhaustive);
+    assert!(cell.exhausted);
+    cell
+}
+
+fn found<'c>(cell: &'c Cell, kind: &str) -> Option<&'c Found> {
+    cell.violations.iter().find(|found| found.kind == kind)
+}
+
+/// A bystander's copy on write while another task is preempted in its lazy section.
+#[test]
+fn one_preemption_on_one_cpu_makes_a_duplicate_under_the_rule_as_posted() {
+    let cell = exhaustive("unmap-vs-cow", "mmotm", 1, 1);
+    let duplicate = found(&cell, "duplicate-hpte").unwrap();
+    assert_eq!(
+        (
+            duplicate.preemptions,
+            duplicate.migrations,
+            duplicate.switches
+        ),
+        (1, 0, 0)
+    );
+    assert_eq!(duplicate.replay, "unmap-vs-cow/mmotm/1/emx1:40.1");
+    let again = replay(&duplicate.replay).unwrap();
+    assert!(again.violations.iter().any(|v| v.kind == "duplicate-hpte"));
+    let broke = again
+        .steps
+        .iter()
+        .find(|s| s.broke.contains(&"duplicate-hpte".to_owned()));
+    assert_eq!(broke.unwrap().step, duplicate.steps);
+    assert_eq!(broke.unwrap().label, Some("native_hpte_insert: store V"));
+    assert_eq!(broke.unwrap().task, "user");
+}
+
+#[test]
+fn rules_that_keep_preemption_out_are_clean_there() {
+    for name in [
+        "mainline-6.1",
+        "mainline-6.16-fixed",
+        "hugh-preempt-fixed",
+        "apply-ptl",
+    ] {
+        for cpus in [1, 2] {
+            let cell = exhaustive("unmap-vs-cow", name, cpus, 1);
+            assert!(
+                cell.violations.is_empty() && cell.unfinished.is_empty(),
+                "{cell:?}"
+            );
+        }
+    }
+}
+
+/// Without kernel preemption a callback that sleeps is enough.
+#[test]
+fn a_sleeping_callback_needs_no_preemption() {
+    let cell = exhaustive("sleeping-callback", "mmotm", 1, 0);
+    let duplicate = found(&cell, "duplicate-hpte").unwrap();
+    assert_eq!(duplicate.preemptions, 0);
+    let cell = exhaustive("sleeping-callback", "switch-flush-sound", 1, 1);
+    assert!(cell.violations.is_empty(), "{cell:?}");
+}
+
+/// Linux 5.14 to 5.16 read a PTE and then replaced it whole: a hash fault in between loses its slot.
+#[test]
+fn a_pte_replaced_by_what_was_read_races_with_a_hash_fault_whatever_the_rule() {
+    let cell = exhaustive("set-memory-replacing", "hugh-preempt-fixed", 2, 1);
+    assert!(found(&cell, "batch-escape").is_some(), "{cell:?}");
+    let cell = exhaustive("set-memory-vs-access", "hugh-preempt-fixed", 1, 1);
+    assert!(cell.violations.is_empty(), "{cell:?}");
+}
+
+#[test]
+fn what_is_left_out_breaks_nothing_else() {
+    for (id, name, cpus, bound) in [
+        ("set-memory-replacing", "mmotm", 1, 2),
+        ("set-memory-replacing", "mainline-6.1", 2, 1),
+        ("mprotect-vs-fault", "switch-flush", 1, 1),
+        ("sleeping-callback", "switch-flush", 1, 1),
+    ] {
+        let few = exhaustive(id, name, cpus, bound);
+        let all = cell(id, name, cpus, bound, Strategy::Plain);
+        let kinds = |cell: &Cell| -> Vec<(String, usize)> {
+            let broken = cell.violations.iter().chain(&cell.unfinished);
+            let all = broken.map(|f| (f.kind.clone(), f.preemptions + f.migrations + f.switches));
+            all.collect()
+        };
+        assert_eq!(kinds(&few), kinds(&all), "{id} under {name}");
+        assert!(
+            few.schedules < all.schedules,
+            "{} of {}",
+            few.schedules,
+            all.schedules
+        );
+    }
+}
+
+#[test]
+fn random_priorities_find_it_too() {
+    let strategy = Strategy::Pct {
+        schedules: 2_000,
+        seed: 1,
+    };
+    let cell = cell("unmap-vs-cow", "mmotm", 1, 1, strategy);
+    assert!(found(&cell, "duplicate-hpte").is_some());
+    assert!(!cell.exhausted);
+}
+
+#[test]
+fn the_same_search_is_the_same_every_time() {
+    let twice = [(); 2].map(|()| exhaustive("enomem-midbatch", "mmotm", 2, 1));
+    let text = twice.map(|cell| format!("{cell:?}"));
+    assert_eq!(text[0], text[1]);
+}
+
+#[test]
+fn strings_that_cannot_be_replayed_say_why() {
+    let refused = |text: &str| replay(text).unwrap_err();
+    assert!(matches!(
+        refused("unmap-vs-cow/mmotm/1"),
+        ReplayError::Shape(_)
+    ));
+    assert!(matches!(
+        refused("unmap-vs-cow/mmotm/9/emx1:"),
+        ReplayError::Cpus(_)
+    ));
+    assert!(matches!(
+        refused("unmap-vs-cow/mmotm/1/emx0:"),
+        ReplayError::Plan(_)
+    ));
+    let text = refused("unmap-vs-caw/mmotm/1/emx1:").to_string();
+    assert!(text.contains("did you mean `unmap-vs-cow`?"), "{text}");
+    // No second CPU is there to go on.
+    assert!(matches!(
+        refused("unmap-vs-cow/mmotm/1/emx1:2r.3"),
+        ReplayError::Differs(_)
+    ));
+}
