@@ -92,6 +92,14 @@ pub struct Engine {
     quantum: Cycles,
 }
 
+/// An engine taken apart.
+pub(crate) struct Parts {
+    pub machine: Arc<Machine>,
+    pub cpus: Vec<Option<Box<Cpu>>>,
+    pub contexts: Vec<Option<Context>>,
+    pub stacks: StackPool,
+}
+
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine")
@@ -265,16 +273,14 @@ impl Engine {
     }
 
     /// What an exploration is made of. Contexts that were asked for and never begun are made there.
-    pub(crate) fn into_parts(
-        self,
-    ) -> (
-        Arc<Machine>,
-        Vec<Option<Box<Cpu>>>,
-        Vec<Option<Context>>,
-        StackPool,
-    ) {
+    pub(crate) fn into_parts(self) -> Parts {
         self.machine.newborn.lock().clear();
-        (self.machine, self.cpus, self.contexts, self.stacks)
+        Parts {
+            machine: self.machine,
+            cpus: self.cpus,
+            contexts: self.contexts,
+            stacks: self.stacks,
+        }
     }
 
     fn adopt_newborn(&mut self) -> Result<(), EngineError> {

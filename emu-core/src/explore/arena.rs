@@ -7,7 +7,7 @@
 use super::plan::{Plan, Turn};
 use crate::cost::Cycles;
 use crate::cpu::{Cpu, CpuId};
-use crate::engine::Engine;
+use crate::engine::{Engine, Parts};
 use crate::exception::Exception;
 use crate::guest::{Context, ContextEnd, ContextId, GuestCode, Outcome, Pause, StackPool};
 use crate::machine::Machine;
@@ -117,7 +117,12 @@ impl Arena {
         begin: &[CpuId],
         limits: Limits,
     ) -> Result<Self, ArenaError> {
-        let (machine, cpus, contexts, stacks) = engine.into_parts();
+        let Parts {
+            machine,
+            cpus,
+            contexts,
+            stacks,
+        } = engine.into_parts();
         machine.memory.start_journal();
         let mut base = Vec::new();
         for (index, cpu) in cpus.into_iter().enumerate() {

@@ -1,0 +1,127 @@
+//! `emu explore`, `emu replay`, `emu explain`.
+
+use super::{printed, refused};
+use serde_json::Value;
+
+const CELL: [&str; 8] = [
+    "explore",
+    "unmap-vs-cow",
+    "--policies",
+    "mmotm",
+    "--cpus",
+    "1",
+    "--bound",
+    "1",
+];
+
+fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    CELL.iter().chain(more).copied().collect()
+}
+
+#[test]
+fn a_cell_is_told_with_strings_that_replay() {
+    let (code, text) = printed(&CELL);
+    assert_eq!(code, 1, "{text}");
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("duplicate-hpte: "));
+    let replay = line
+        .and_then(|line| line.split("emu replay ").nth(1))
+        .unwrap();
+    let (code, text) = printed(&["replay", replay]);
+    assert_eq!(code, 1);
+    assert!(text.contains("-- timer interrupt --") && text.contains("** duplicate-hpte **"));
+    assert!(text.contains("End: quiet."), "{text}");
+    let (code, text) = printed(&["explain", replay]);
+    assert_eq!(code, 0);
+    assert!(
+        text.contains("The rule:") && text.contains("What led there:"),
+        "{text}"
+    );
+    let (_, text) = printed(&["replay", replay, "--json"]);
+    let run: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(run["replay"], replay);
+    let kinds = run["violations"].as_array().unwrap();
+    assert!(
+        kinds.iter().any(|v| v["kind"] == "duplicate-hpte"),
+        "{kinds:?}"
+    );
+}
+
+#[test]
+fn json_has_a_cell_for_each_scenario_policy_and_number_of_cpus() {
+    let (code, text) = printed(&[
+        "explore",
+        "all",
+        "--only",
+        "set-memory-replacing",
+        "--policies",
+        "mmotm,mainline-6.1",
+        "--bound",
+        "1",
+        "--json",
+    ]);
+    assert_eq!(code, 1);
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let results = document["results"].as_array().unwrap();
+    assert_eq!(results.len(), 4);
+    for cell in results {
+        assert_eq!(cell["exhausted"], true);
+        assert_eq!(cell["bounds"]["preemptions"], 1);
+        assert!(cell["schedules"].as_u64().unwrap() > 1 && cell["states"].as_u64().unwrap() > 1);
+        for found in cell["violations"].as_array().unwrap() {
+            assert!(
+                found["replay"].as_str().unwrap().contains("/emx1:"),
+                "{found}"
+            );
+            assert!(found["steps"].is_u64() && found["migrations"].is_u64());
+        }
+    }
+}
+
+#[test]
+fn nothing_found_is_exit_status_0() {
+    let (code, text) = printed(&[
+        "explore",
+        "unmap-vs-cow",
+        "--policies",
+        "mainline-6.1",
+        "--cpus",
+        "1",
+    ]);
+    assert_eq!(code, 0, "{text}");
+    let (code, _) = printed(&with(&[
+        "--strategy",
+        "pct",
+        "--schedules",
+        "400",
+        "--seed",
+        "3",
+    ]));
+    assert_eq!(code, 1);
+}
+
+#[test]
+fn what_cannot_be_explored_is_refused() {
+    for (words, right) in [
+        (
+            vec!["explore", "unmap-vs-caw"],
+            "did you mean `unmap-vs-cow`?",
+        ),
+        (with(&["--only", "rt-ptl"]), "narrows `emu explore all`"),
+        (with(&["--bound", "9"]), "0..=8"),
+        (vec!["explore", "all", "--policies", "mmot"], "mmotm"),
+        (vec!["replay", "x"], "SCENARIO/POLICY/CPUS/emx1:..."),
+        (
+            vec!["replay", "unmap-vs-cow/mmotm/1/emx1:2r.3"],
+            "another version of the model",
+        ),
+        (
+            vec!["explain", "duplicate-hpt"],
+            "Did you mean `duplicate-hpte`?",
+        ),
+    ] {
+        let text = refused(&words);
+        assert!(text.contains(right), "{words:?}: {text}");
+    }
+}
