@@ -109,7 +109,7 @@ fn what_cannot_be_explored_is_refused() {
             "did you mean `unmap-vs-cow`?",
         ),
         (with(&["--only", "rt-ptl"]), "narrows `emu explore all`"),
-        (with(&["--bound", "9"]), "0..=8"),
+        (vec!["explore", "all", "--bound", "9"], "0..=8"),
         (vec!["explore", "all", "--policies", "mmot"], "mmotm"),
         (vec!["replay", "x"], "SCENARIO/POLICY/CPUS/emx1:..."),
         (
