@@ -72,7 +72,7 @@ pub struct Row {
     pub unsafe_per_cpu: u64,
 }
 
-/// Runs the same work, preempted at random, with a few seeds.
+/// Runs the same work, preempted at random and moved at every third tick, with a few seeds.
 fn try_out(policy: fn() -> Box<dyn LazyMmuPolicy>) -> Result<Row, RunError> {
     let source = Source::Scenario("vmalloc-random".into());
     let mut row = Row {
@@ -87,6 +87,8 @@ fn try_out(policy: fn() -> Box<dyn LazyMmuPolicy>) -> Result<Row, RunError> {
             operations: Some(500),
             seed,
             schedule: ScheduleChoice::Random,
+            timer_period: Some(20_000),
+            migrate_every: Some(3),
             ..RunConfig::new(&row.policy)
         };
         let report = run_policy(&source, &config, policy(), &mut |_| ())?;

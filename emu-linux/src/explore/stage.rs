@@ -76,6 +76,9 @@ struct Dormant {
     cpu: u16,
 }
 
+/// What the set-up made, and the tasks that have not begun.
+type Prepared = (Made, Vec<Dormant>);
+
 /// One scenario under one policy on so many CPUs.
 pub(super) struct Stage {
     arena: Arena,
@@ -215,12 +218,6 @@ impl Stage {
         let named = self.names.iter().find(|(stack, _)| stack.get() == task);
         named.map_or("idle", |(_, name)| name.as_str()).to_owned()
     }
-
-    /// A hash of what the last run left in memory.
-    #[cfg(test)]
-    pub fn memory_hash(&self) -> u64 {
-        self.arena.machine().memory().journal_hash()
-    }
 }
 
 /// Boots, runs the set-up and makes the tasks, which nobody wakes.
@@ -228,7 +225,7 @@ fn set_up(
     engine: &mut Engine,
     linux: &Arc<Linux>,
     scenario: &ExploreScenario,
-    prepared: &Arc<Mutex<Option<(Made, Vec<Dormant>)>>>,
+    prepared: &Arc<Mutex<Option<Prepared>>>,
 ) -> Result<(), String> {
     let (scenario, into) = (scenario.clone(), prepared.clone());
     boot_cpus(
@@ -251,11 +248,7 @@ fn set_up(
     }
 }
 
-fn prepare(
-    linux: &Arc<Linux>,
-    cx: &mut Ctx<'_>,
-    scenario: &ExploreScenario,
-) -> Run<(Made, Vec<Dormant>)> {
+fn prepare(linux: &Arc<Linux>, cx: &mut Ctx<'_>, scenario: &ExploreScenario) -> Run<Prepared> {
     let mut actor = Actor::new(Made::default(), None, 1);
     for op in &scenario.setup {
         actor.perform(linux, cx, op)?;
