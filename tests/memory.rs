@@ -5,7 +5,7 @@
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use ppc_mmu_emu::linux::{RunConfig, RunReport, Source, run};
+use ppc_mmu_emu::linux::{RunConfig, RunReport, Source, Timing, run};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -54,6 +54,7 @@ fn pairs(operations: u64, touch: u64, check: bool) {
     let _turn = TURN.lock().unwrap_or_else(|broken| broken.into_inner());
     let config = RunConfig {
         operations: Some(operations),
+        timing: Timing::Functional,
         touch: Some(touch),
         check,
         ..RunConfig::new("mainline-6.16-fixed")

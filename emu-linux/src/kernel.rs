@@ -98,7 +98,7 @@ impl std::fmt::Debug for Linux {
 const TICK_MICROS: u64 = 4_000;
 
 impl Linux {
-    /// A kernel for a machine of the shape that [`machine_config`] gives.
+    /// A kernel for a machine of the shape that [`crate::machine::machine_config`] gives.
     ///
     /// # Errors
     /// A symbol table that is damaged, HPTEs of a size that there is not.

@@ -41,7 +41,7 @@ fn twice_on_one_cpu() {
 
 #[test]
 fn twice_on_two_cpus() {
-    twice(2, &[ScheduleChoice::Clocked, ScheduleChoice::Random]);
+    twice(2, &[ScheduleChoice::Random]);
 }
 
 #[test]
