@@ -113,8 +113,9 @@ fn no_cpu_reads_through_an_old_translation_after_tlbsync() {
 
 #[test]
 fn without_tlbsync_some_cpu_does() {
+    // Longer and longer: on a busy host the readers may begin late.
     assert!(
-        (0..200).any(|_| poison_seen(false, 200) > 0),
+        (0..200).any(|i| poison_seen(false, 200 << (i / 20)) > 0),
         "the test sees a stale translation if there is one"
     );
 }
