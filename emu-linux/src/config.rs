@@ -216,6 +216,9 @@ pub struct RunConfig {
     /// What the firmware offers under a hypervisor. Refused where the kernel would not use it: with the
     /// native writer, and with 2.6.38.
     pub firmware_feature: Option<FirmwareFeature>,
+    /// Entries of a CPU's flush batch, 1 to 512; `None` takes the kernel's own number
+    /// (PPC64_TLB_BATCH_NR, 192).
+    pub batch_size: Option<u64>,
     /// log2 of the number of groups; `None` takes the kernel's rule for the memory size, or what explains
     /// the inserts of a trace that contradict it.
     pub htab_bits: Option<u8>,
@@ -267,6 +270,7 @@ impl RunConfig {
             machine_changes: Vec::new(),
             backend: Backend::Native,
             firmware_feature: None,
+            batch_size: None,
             htab_bits: None,
             cpus: None,
             seed: 1,

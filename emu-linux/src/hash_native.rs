@@ -230,6 +230,6 @@ impl Linux {
 
     /// This CPU's flush batch by the plain accessor, with its debug check.
     pub fn this_cpu_batch(&self, cx: &mut Ctx<'_>, function: &'static str) -> Run<Ea> {
-        self.this_cpu(cx, pcpu::TLB_BATCH, function)
+        self.this_cpu(cx, pcpu::tlb_batch(self.batch_size), function)
     }
 }

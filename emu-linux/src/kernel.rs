@@ -57,6 +57,8 @@ pub struct Linux {
     pub(crate) functions: FunctionCosts,
     /// 1/HZ of a second, in cycles.
     pub(crate) tick_cycles: Cycles,
+    /// Entries of a flush batch (PPC64_TLB_BATCH_NR).
+    pub(crate) batch_size: u64,
     pub(crate) disturbances: Disturbances,
     pub(crate) counters: Counters,
     pub(crate) open_batches: Mutex<Option<Vec<u64>>>,
@@ -91,6 +93,20 @@ impl std::fmt::Debug for Linux {
             .field("policy", &self.policy.name())
             .field("cpus", &self.cpus)
             .finish()
+    }
+}
+
+/// Entries of a flush batch: the kernel's own number unless told otherwise.
+fn batch_size(config: &RunConfig) -> Result<u64, RunError> {
+    let range = 1..=memmap::batch::ENTRIES_MAX;
+    let size = config.batch_size.unwrap_or(memmap::batch::ENTRIES);
+    match range.contains(&size) {
+        true => Ok(size),
+        false => Err(RunError::Value {
+            what: "--batch-size",
+            value: size.to_string(),
+            right: format!("entries of a flush batch, 1 to {}", range.end()),
+        }),
     }
 }
 
@@ -136,6 +152,7 @@ impl Linux {
             cpus: shape.cpus,
             functions,
             tick_cycles,
+            batch_size: batch_size(config)?,
             disturbances: Disturbances::new(config, tick_cycles),
             counters: Counters::default(),
             open_batches: Mutex::new(None),

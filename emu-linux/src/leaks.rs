@@ -206,7 +206,7 @@ impl Linux {
         let load = |at: Ea| memory.load_u64(crate::layout::pa(at)).unwrap_or(0);
         let mut leaks = Vec::new();
         for cpu in 0..self.cpus {
-            let b = field(percpu(cpu), pcpu::TLB_BATCH);
+            let b = field(percpu(cpu), pcpu::tlb_batch(self.batch_size));
             let active = load(field(b, batch::ACTIVE));
             let queued = load(field(b, batch::INDEX));
             for (what, count) in [("active batch", active), ("queued page", queued)] {

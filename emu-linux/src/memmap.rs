@@ -114,8 +114,19 @@ pub const fn percpu_owner(address: Ea) -> u16 {
 
 /// Offsets in a per-CPU area.
 pub mod pcpu {
-    /// The flush batch (ppc64_tlb_batch).
-    pub const TLB_BATCH: u64 = 0;
+    /// The flush batch (ppc64_tlb_batch) of the kernel's own size or a smaller one.
+    const TLB_BATCH: u64 = 0;
+    /// A larger one, for which there is no room between the kernel's variables.
+    const TLB_BATCH_LARGE: u64 = 0x8000;
+
+    /// The flush batch (ppc64_tlb_batch), if it holds `entries`.
+    pub const fn tlb_batch(entries: u64) -> u64 {
+        match entries > super::batch::ENTRIES {
+            true => TLB_BATCH_LARGE,
+            false => TLB_BATCH,
+        }
+    }
+
     /// Run queue: lock.
     pub const RQ_LOCK: u64 = 0x2000;
     /// Run queue: first waiting task, 0 if none.
@@ -176,8 +187,10 @@ pub mod batch {
     pub const SSIZE: u64 = 32;
     /// Old PTEs; with 64K pages each followed by its slots.
     const PTE: u64 = 64;
-    /// Entries (PPC64_TLB_BATCH_NR).
-    const NR: u64 = 192;
+    /// Entries of the kernel's own batch (PPC64_TLB_BATCH_NR).
+    pub const ENTRIES: u64 = 192;
+    /// Most entries that a batch can be given.
+    pub const ENTRIES_MAX: u64 = 512;
 
     /// Bytes of an old PTE (real_pte_t): 8, or 16 with 64K pages.
     const fn real_pte_bytes(pages: Pages) -> u64 {
@@ -197,14 +210,14 @@ pub mod batch {
         pte(Pages::K64, i) + 8
     }
 
-    /// The virtual page number of entry `i`.
-    pub const fn vpn(pages: Pages, i: u64) -> u64 {
-        pte(pages, NR) + i * 8
+    /// The virtual page number of entry `i` of a batch that holds `entries`.
+    pub const fn vpn(pages: Pages, entries: u64, i: u64) -> u64 {
+        pte(pages, entries) + i * 8
     }
 
-    /// Bytes of a batch. The kernel's own is 32 smaller: its header is packed.
-    pub const fn bytes(pages: Pages) -> u64 {
-        vpn(pages, NR)
+    /// Bytes of a batch that holds `entries`. The kernel's own is 32 smaller: its header is packed.
+    pub const fn bytes(pages: Pages, entries: u64) -> u64 {
+        vpn(pages, entries, entries)
     }
 }
 
@@ -330,9 +343,14 @@ pub const fn field(base: Ea, offset: u64) -> Ea {
     Ea::new(base.get() + offset)
 }
 
-const _: () =
-    assert!(batch::bytes(Pages::K64) == 4640 + 32 && batch::bytes(Pages::K4) == 3104 + 32);
-const _: () = assert!(batch::bytes(Pages::K64) <= pcpu::RQ_LOCK);
+const _: () = {
+    let (own, most) = (batch::ENTRIES, batch::ENTRIES_MAX);
+    assert!(batch::bytes(Pages::K64, own) == 4640 + 32);
+    assert!(batch::bytes(Pages::K4, own) == 3104 + 32);
+    assert!(batch::bytes(Pages::K64, own) <= pcpu::RQ_LOCK);
+    assert!(pcpu::IDLE_TASK + STACK_BYTES <= pcpu::tlb_batch(most));
+    assert!(pcpu::tlb_batch(most) + batch::bytes(Pages::K64, most) <= PERCPU_STRIDE);
+};
 const _: () = assert!(PERCPU_BASE + 64 * PERCPU_STRIDE <= 0x0140_0000);
 const _: () = {
     let mut i = 0;

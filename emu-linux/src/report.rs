@@ -4,6 +4,7 @@
 //! print: text is the command's.
 
 use crate::leaks::{Accounting, Leak};
+use crate::memmap::batch;
 use emu_mmu::Hcall;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -14,8 +15,10 @@ pub const RUN_SCHEMA: &str = "ppc-mmu-emu/run/1";
 /// Version of the JSON of [`CompareReport`].
 pub const COMPARE_SCHEMA: &str = "ppc-mmu-emu/compare/1";
 
-/// Most entries that one batch holds (PPC64_TLB_BATCH_NR).
-pub const BATCH_ENTRIES_MAX: usize = 192;
+/// Entries of the kernel's own flush batch (PPC64_TLB_BATCH_NR).
+pub const BATCH_ENTRIES: u64 = batch::ENTRIES;
+/// Most entries that a batch can be given.
+pub const BATCH_ENTRIES_MAX: usize = batch::ENTRIES_MAX as usize;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -251,6 +254,8 @@ pub struct RunReport {
     pub cpus: u16,
     /// Where kernel code can be preempted, `none`, `full` or `rt`.
     pub preempt: String,
+    /// Entries that a flush batch holds.
+    pub batch_size: u64,
     /// The engine, `deterministic` or `threads`.
     pub mode: String,
     /// What a step costs, `functional` or `cycle`.

@@ -302,6 +302,7 @@ fn collect(
         htab_bits: linux.hpt.groups_log2(),
         cpus: linux.cpus,
         preempt: linux.preempt.name().to_owned(),
+        batch_size: linux.batch_size,
         mode: config.mode.name().to_owned(),
         timing: config.timing.name().to_owned(),
         seed: config.seed,

@@ -9,14 +9,11 @@ use crate::kernel::Linux;
 use crate::layout::{RealPte, pa};
 use crate::memmap::{batch, field, percpu_owner};
 use crate::mm::{Mm, VirtualPage};
-use crate::report::{BATCH_ENTRIES_MAX, count};
+use crate::report::count;
 use crate::tracepoint::Tracepoint;
 use emu_core::{CpuId, Ctx, Run, Step};
 use emu_mmu::{Ea, PageSize, SegmentSize, Vpn};
 use std::sync::atomic::Ordering;
-
-/// PPC64_TLB_BATCH_NR.
-const BATCH_NR: u64 = BATCH_ENTRIES_MAX as u64;
 
 /// A changed PTE whose old translation is to be flushed.
 #[derive(Clone, Copy)]
@@ -114,7 +111,7 @@ impl Linux {
                 cx.store_u64(field(b, offset), value, "hpte_need_flush: owner")?;
             }
         }
-        if i >= BATCH_NR {
+        if i >= self.batch_size {
             return Err(emu_core::Exception::Corrupt(
                 "flush batch index beyond its end",
             ));
@@ -139,12 +136,12 @@ impl Linux {
             cx.store_u64(field(b, batch::slots(i)), rpte.hidx, step)?;
         }
         cx.store_u64(
-            field(b, batch::vpn(pages, i)),
+            field(b, batch::vpn(pages, self.batch_size, i)),
             page.vpn.get(),
             "hpte_need_flush: queue vpn",
         )?;
         cx.store_u64(field(b, batch::INDEX), i + 1, "hpte_need_flush: index")?;
-        if i + 1 >= BATCH_NR {
+        if i + 1 >= self.batch_size {
             self.flush_tlb_pending(cx, b)?;
         }
         Ok(())
@@ -220,7 +217,7 @@ impl Linux {
     fn flush_hash_range(&self, cx: &mut Ctx<'_>, b: Ea, number: u64, local: bool) -> Run<()> {
         cx.call("flush_hash_range", |cx| {
             self.work(cx, Func::FlushHashRange)?;
-            self.flush_hash_range_hook(cx, b, number.min(BATCH_NR), local)
+            self.flush_hash_range_hook(cx, b, number.min(self.batch_size), local)
         })
     }
 
@@ -251,7 +248,8 @@ impl Linux {
         [vpn_step, pte_step]: [Step; 2],
     ) -> Run<(Vpn, RealPte)> {
         let pages = self.layout.pages;
-        let vpn = Vpn::new(cx.load_u64(field(b, batch::vpn(pages, i)), vpn_step)?);
+        let at = field(b, batch::vpn(pages, self.batch_size, i));
+        let vpn = Vpn::new(cx.load_u64(at, vpn_step)?);
         let pte = cx.load_u64(field(b, batch::pte(pages, i)), pte_step)?;
         let hidx = match pages {
             Pages::K4 => 0,
@@ -289,7 +287,7 @@ impl Linux {
                 .hashed_pieces(RealPte { pte, hidx }, size)
                 .count() as u64
         };
-        (0..n.min(BATCH_NR)).map(pieces).sum()
+        (0..n.min(self.batch_size)).map(pieces).sum()
     }
 
     /// True if an address space has run on this CPU only. init_mm's mask is full in 2.6.38 and empty in

@@ -37,6 +37,9 @@ pub struct MachineArgs {
     /// `block-remove` for H_BLOCK_REMOVE [default: none]
     #[arg(long, value_name = "FEATURE", value_parser = firmware_parser())]
     pub firmware_feature: Option<FirmwareFeature>,
+    /// Entries of each CPU's flush batch, 1 to 512 [default: 192, the kernel's own]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=512))]
+    pub batch_size: Option<u64>,
     /// Size of the hash table: log2 of its number of 128-byte groups, 11 to 28 [default: the
     /// kernel's rule for the memory size, or what explains a capture's records]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(11..=28))]
@@ -102,6 +105,7 @@ impl MachineArgs {
             machine: None,
             backend: self.backend,
             firmware_feature: self.firmware_feature,
+            batch_size: self.batch_size,
             htab_bits: self.htab_bits,
             cpus: self.cpus,
             seed: self.seed,
@@ -141,7 +145,7 @@ fn timing_parser() -> impl TypedValueParser<Value = Timing> {
     })
 }
 
-fn kernel_parser() -> impl TypedValueParser<Value = KernelVersion> {
+pub(super) fn kernel_parser() -> impl TypedValueParser<Value = KernelVersion> {
     PossibleValuesParser::new(KernelVersion::ALL.map(KernelVersion::name)).try_map(|typed| {
         KernelVersion::ALL
             .into_iter()

@@ -52,6 +52,7 @@ pub fn clean() -> RunReport {
         htab_bits: 15,
         cpus: 2,
         preempt: "full".to_owned(),
+        batch_size: 192,
         mode: "deterministic".to_owned(),
         timing: "cycle".to_owned(),
         seed: 1,

@@ -5,7 +5,7 @@
 use super::layout::{count, grouped, indented, percent, printable, table, times, wrap};
 use emu_linux::leaks::Accounting;
 use emu_linux::report::{
-    CounterValues, CycleReport, RunReport, Segment, TraceReport, ViolationReport,
+    BATCH_ENTRIES, CounterValues, CycleReport, RunReport, Segment, TraceReport, ViolationReport,
 };
 
 /// Longest schedule that is printed in full, in characters.
@@ -61,9 +61,13 @@ pub fn title(report: &RunReport, what: &str) -> String {
         "cycle" => String::new(),
         other => format!("  timing {other}"),
     };
+    let batch = match report.batch_size {
+        BATCH_ENTRIES => String::new(),
+        other => format!(", {}", count(other, "entry a batch", "entries a batch")),
+    };
     format!(
         "{}  {what}  kernel {}  machine {}  {cpus}{preempt}{mode}{timing}  seed {}\n\
-         {} pages, {} hash table of 2^{} groups\n",
+         {} pages, {} hash table of 2^{} groups{batch}\n",
         report.scenario,
         report.kernel,
         report.machine,

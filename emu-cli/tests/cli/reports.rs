@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Of a scenario; a capture adds `trace` and, with insert records, `groups`.
-const RUN_KEYS: [&str; 23] = [
+const RUN_KEYS: [&str; 24] = [
     "schema",
     "checked",
     "entries_queued",
@@ -22,6 +22,7 @@ const RUN_KEYS: [&str; 23] = [
     "htab_bits",
     "cpus",
     "preempt",
+    "batch_size",
     "seed",
     "schedule",
     "counters",

@@ -53,12 +53,31 @@ fn a_batch_goes_at_192_entries_and_at_leave() {
 }
 
 #[test]
+fn a_batch_goes_at_the_size_it_was_given() {
+    let cases = [
+        (1, vec![(1, 200)]),
+        (32, vec![(8, 1), (32, 6)]),
+        (512, vec![(200, 1)]),
+    ];
+    for (size, expected) in cases {
+        for version in BOTH {
+            let mut bench = Bench::new("hugh-preempt-fixed", version);
+            bench.config.batch_size = Some(size);
+            let linux = bench.run(|linux, cx| clear_in_section(linux, cx, 200, |_| Ok(())));
+            assert_eq!(sizes(&linux), expected, "{version:?}");
+            assert_eq!(linux.counters.tlbie.load(Relaxed), 200);
+            assert_eq!(linux.broken(), Vec::<String>::new());
+        }
+    }
+}
+
+#[test]
 fn another_owner_page_size_or_segment_size_flushes_first() {
     for offset in [batch::MM, batch::PSIZE, batch::SSIZE] {
         let linux =
             Bench::new("hugh-preempt-fixed", KernelVersion::V2_6_38).run(move |linux, cx| {
                 clear_in_section(linux, cx, 10, |cx| {
-                    let at = field(percpu(0), pcpu::TLB_BATCH + offset);
+                    let at = field(percpu(0), pcpu::tlb_batch(192) + offset);
                     let value = cx.load_u64(at, "test")?;
                     cx.store_u64(at, value ^ 8, "test")
                 })

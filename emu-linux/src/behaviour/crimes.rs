@@ -148,7 +148,7 @@ fn an_access_through_a_translation_whose_flush_forgot_its_entry_is_stale() {
                     // The batch forgets where the entry is: the flush takes out nothing.
                     let queued = field(
                         percpu(0),
-                        pcpu::TLB_BATCH + batch::pte(linux.layout.pages, 0),
+                        pcpu::tlb_batch(192) + batch::pte(linux.layout.pages, 0),
                     );
                     let hidx = linux.layout.pte.hidx(pte) ^ 1;
                     let other = linux.layout.pte.hidx_bits(hidx);

@@ -56,7 +56,7 @@ fn a_batch_whose_index_is_reset_loses_its_flush_and_one_left_alone_does_not() {
         linux.lazy_mmu_enter(cx, Mm::INIT)?;
         linux.pte_clear(cx, Mm::INIT, ea, ptep)?;
         if reset {
-            let index = field(percpu(0), pcpu::TLB_BATCH + batch::INDEX);
+            let index = field(percpu(0), pcpu::tlb_batch(192) + batch::INDEX);
             cx.store_u64(index, 0, "test: remote index = 0")?;
         }
         linux.lazy_mmu_leave(cx, Mm::INIT)?;

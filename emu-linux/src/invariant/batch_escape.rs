@@ -34,6 +34,7 @@
 use super::lost_flush::KeyMap;
 use super::page::{self, Page};
 use crate::layout::{PteBits, SlotRecord};
+use crate::report::BATCH_ENTRIES_MAX;
 use crate::tracepoint::{Moment, Tracepoint};
 use emu_mmu::Ra;
 use std::collections::VecDeque;
@@ -51,7 +52,7 @@ pub(super) const EXPLANATION: &str = "\
     an entry waits.";
 
 /// Waiting pages that are remembered: more than all batches of 64 CPUs hold.
-const WAITING_MAX: usize = 64 * 192;
+const WAITING_MAX: usize = 64 * BATCH_ENTRIES_MAX;
 /// Stores into page tables that are remembered: some for each CPU between the change of a PTE and its queueing.
 const RECENT: usize = 32;
 /// Bits of a kernel address that are the real address in the linear map.

@@ -11,6 +11,7 @@ use crate::config::{
 };
 use crate::disturbance::{TIMER_PERIOD_MAX, TIMER_PERIOD_MIN};
 use crate::lazy_mmu::policy::policies;
+use crate::memmap::batch::ENTRIES_MAX;
 use crate::mode::Mode;
 use crate::timing::Timing;
 use crate::workload::{self, Workload};
@@ -32,6 +33,7 @@ const KEYS: &[&str] = &[
     "firmware-feature",
     "preempt",
     "cpus",
+    "batch-size",
     "htab-bits",
     "seed",
     "schedule",
@@ -156,6 +158,7 @@ impl<'t> Reader<'t> {
                 self.settings.preempt = self.choice(entry, &Preempt::ALL.map(|p| (p.name(), p)))
             }
             "cpus" => self.settings.cpus = self.number(entry, 1..=64).map(|n| n as u16),
+            "batch-size" => self.settings.batch_size = self.number(entry, 1..=ENTRIES_MAX),
             "htab-bits" => self.settings.htab_bits = self.number(entry, 11..=28).map(|n| n as u8),
             "seed" => self.settings.seed = self.number(entry, 0..=u64::MAX),
             "schedule" => self.settings.schedule = self.schedule(entry),

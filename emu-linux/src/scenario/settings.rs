@@ -38,6 +38,8 @@ settings! {
     backend: Backend,
     /// What the firmware offers.
     firmware_feature: FirmwareFeature,
+    /// Entries of a flush batch.
+    batch_size: u64,
     /// log2 of the number of groups.
     htab_bits: u8,
     /// Number of CPUs.
@@ -80,6 +82,7 @@ impl Settings {
             machine: self.machine.clone(),
             backend: self.backend.unwrap_or(usual.backend),
             firmware_feature: self.firmware_feature,
+            batch_size: self.batch_size,
             htab_bits: self.htab_bits,
             cpus: self.cpus,
             seed: self.seed.unwrap_or(usual.seed),
@@ -106,6 +109,7 @@ impl Settings {
             hpte_pages: config.hpte_pages.or(self.hpte_pages),
             machine: config.machine.clone().or_else(|| self.machine.clone()),
             firmware_feature: config.firmware_feature.or(self.firmware_feature),
+            batch_size: config.batch_size.or(self.batch_size),
             htab_bits: config.htab_bits.or(self.htab_bits),
             cpus: config.cpus.or(self.cpus),
             touch: config.touch.or(self.touch),

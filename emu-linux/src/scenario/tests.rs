@@ -121,7 +121,7 @@ fn every_built_in_text_is_a_scenario_and_every_workload_has_one() {
 fn every_key_reaches_its_setting() {
     let text = format!(
         "{GOOD}policy = 'mmotm'\nkernel = '6.1'\npages = '64k'\nhpte-pages = '4k'\nmachine = 'power7'\nbackend = 'lpar'\nfirmware-feature = 'block-remove'\npreempt = 'none'\n\
-         cpus = 3\nhtab-bits = 12\nseed = 0x9\nschedule = 'random'\nmode = 'threads'\ntiming = 'functional'\npin = true\ntouch = 7\n\
+         cpus = 3\nbatch-size = 32\nhtab-bits = 12\nseed = 0x9\nschedule = 'random'\nmode = 'threads'\ntiming = 'functional'\npin = true\ntouch = 7\n\
          operations = 1_000\n[disturbances]\nfail-alloc = 2\nfail-map = 6\n\
          timer-period = 10000\nmigrate-every = 5\n"
     );
@@ -136,6 +136,7 @@ fn every_key_reaches_its_setting() {
         machine: emu_core::MachineProfile::builtin("power7").ok(),
         backend: Some(Backend::Lpar),
         firmware_feature: Some(FirmwareFeature::BlockRemove),
+        batch_size: Some(32),
         htab_bits: Some(12),
         cpus: Some(3),
         seed: Some(9),

@@ -3,12 +3,14 @@
 //! Owns the list of workloads. Each is guest code: tasks that call the modelled kernel. What it is run with
 //! is a scenario's (`scenario`).
 
+mod areas;
 mod kernel_mappings;
 mod live_mappings;
 mod replay;
 mod swap;
 mod test_vmalloc;
 mod user_random;
+mod user_unmap;
 mod vmalloc_pairs;
 mod vmalloc_random;
 
@@ -62,6 +64,12 @@ struct Repeated<S> {
 
 impl<S: Send + 'static> Repeated<S> {
     fn spawn(self, linux: &Arc<Linux>, cx: &mut Ctx<'_>, meter: &Arc<Meter>) -> Run<()> {
+        let task = self.task(linux, meter);
+        linux.spawn_task(cx, task).map(|_| ())
+    }
+
+    /// The task, still to be made.
+    fn task(self, linux: &Linux, meter: &Arc<Meter>) -> TaskSpec {
         let Repeated {
             comm,
             cpu,
@@ -71,7 +79,7 @@ impl<S: Send + 'static> Repeated<S> {
             last,
         } = self;
         let meter = meter.clone();
-        let task = TaskSpec {
+        TaskSpec {
             comm,
             pid: None,
             stack: None,
@@ -86,8 +94,7 @@ impl<S: Send + 'static> Repeated<S> {
                 }
                 last(linux, cx, state, &meter)
             }),
-        };
-        linux.spawn_task(cx, task).map(|_| ())
+        }
     }
 }
 
@@ -132,6 +139,13 @@ const WORKLOADS: &[Workload] = &[
         repeats: true,
     },
     Workload {
+        name: "vmalloc-areas",
+        start: areas::start,
+        operations: areas::operations,
+        touch_max: Some(areas::pages_max),
+        repeats: true,
+    },
+    Workload {
         name: "live-mappings",
         start: live_mappings::start,
         operations: live_mappings::operations,
@@ -150,6 +164,13 @@ const WORKLOADS: &[Workload] = &[
         start: user_random::start_mprotect,
         operations: user_random::operations,
         touch_max: None,
+        repeats: true,
+    },
+    Workload {
+        name: "user-unmap",
+        start: user_unmap::start,
+        operations: user_unmap::operations,
+        touch_max: Some(user_unmap::pages_max),
         repeats: true,
     },
     Workload {
