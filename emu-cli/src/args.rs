@@ -8,6 +8,7 @@ mod hpt;
 mod machine;
 mod profile;
 mod scenario;
+mod sweep;
 mod trace;
 mod vectors;
 
@@ -19,6 +20,7 @@ pub use hpt::{
 pub use machine::{FailAlloc, MachineArgs};
 pub use profile::ProfileVerb;
 pub use scenario::ScenarioVerb;
+pub use sweep::{SweepArgs, SweepVerb, WorkArgs};
 pub use trace::{GenArgs, TraceVerb};
 pub use vectors::{Undefined, VectorsArgs};
 
@@ -79,6 +81,9 @@ pub enum Verb {
     Replay(ReplayArgs),
     /// Say what an invariant asks, or what a schedule breaks and how it came to that
     Explain(ExplainArgs),
+    /// A modelled figure over a range of settings, for each policy on each machine
+    #[command(subcommand)]
+    Sweep(SweepVerb),
     /// Hold the MMU against recorded machine states
     Vectors(VectorsArgs),
     /// How fast this program is on this machine, beside what the machine allows
@@ -203,7 +208,7 @@ mod tests {
 
     #[test]
     fn every_flag_reaches_its_field() {
-        let line = "emu run s --policy p --kernel 6.1 --pages 64k --hpte-pages 4k --machine power9 --set tlb.tlbie=3 --backend lpar --firmware-feature block-remove --htab-bits 12 \
+        let line = "emu run s --policy p --kernel 6.1 --pages 64k --hpte-pages 4k --machine power9 --set tlb.tlbie=3 --backend lpar --firmware-feature block-remove --batch-size 64 --htab-bits 12 \
                     --cpus 3 --seed 9 --touch 7 --operations 5 --pin --kernel-log k --json --fail-alloc 2 \
                     --fail-map 6 --timer-period 20000 --migrate-every 4 --preempt none --schedule emu1:3.1 --mode threads --timing functional --no-check -o out";
         let Verb::Run(run) = typed(line).unwrap().verb else {
@@ -222,6 +227,7 @@ mod tests {
         let feature = machine.firmware_feature.map(FirmwareFeature::name);
         assert_eq!(feature, Some("block-remove"));
         assert_eq!((machine.htab_bits, machine.cpus), (Some(12), Some(3)));
+        assert_eq!(machine.batch_size, Some(64));
         assert_eq!(
             (machine.seed, machine.touch, machine.fail_alloc),
             (Some(9), Some(7), Some(FailAlloc::Nth(2)))
@@ -281,6 +287,7 @@ mod tests {
             ),
             ("emu run s --cpus 65", ["65", "1..=64"]),
             ("emu run s --htab-bits 10", ["10", "11..=28"]),
+            ("emu run s --batch-size 513", ["513", "1..=512"]),
             (
                 "emu run s --schedule randm",
                 ["randm", "did you mean `random`"],

@@ -10,6 +10,7 @@ mod output;
 mod plan;
 mod progress;
 mod report;
+mod sweep;
 
 use std::process::ExitCode;
 

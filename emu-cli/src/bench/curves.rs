@@ -9,7 +9,7 @@ use serde::Serialize;
 pub struct Curve {
     /// What it is of.
     pub name: String,
-    /// Bytes or a number, as [`Axis`] says; millions a second.
+    /// Bytes or a number, as [`Axis`] says; what it is of, millions a second in a bench.
     pub points: Vec<(u64, f64)>,
 }
 
@@ -46,8 +46,8 @@ impl Curve {
     }
 
     /// Adds a point.
-    pub fn add(&mut self, x: u64, mps: f64) {
-        self.points.push((x, mps));
+    pub fn add(&mut self, x: u64, y: f64) {
+        self.points.push((x, y));
     }
 }
 
@@ -65,35 +65,59 @@ pub fn size(bytes: u64) -> String {
 /// # Errors
 /// Curves without points, and what the drawing library refuses.
 pub fn svg(title: &str, axis: Axis, curves: &[Curve]) -> Result<String> {
-    let points = || curves.iter().flat_map(|curve| &curve.points);
-    let bytes = points().map(|point| point.0);
-    let (Some(least), Some(most)) = (bytes.clone().min(), bytes.max()) else {
-        return Err(anyhow!("there is nothing to draw"));
+    let panel = Panel {
+        title: title.to_owned(),
+        curves: curves.to_vec(),
     };
-    let top = points().map(|point| point.1).fold(0.0, f64::max) * 1.5;
-    let bottom = points().map(|point| point.1).fold(f64::MAX, f64::min) / 1.5;
+    svg_of_panels(&[panel], axis, "millions a second")
+}
+
+/// A picture below or above others, with axes of its own.
+pub struct Panel {
+    /// What stands over it.
+    pub title: String,
+    /// What is in it.
+    pub curves: Vec<Curve>,
+}
+
+/// Several pictures, each below the one before, with `figure` upwards.
+///
+/// # Errors
+/// As [`svg`], for any of them.
+pub fn svg_of_panels(panels: &[Panel], axis: Axis, figure: &str) -> Result<String> {
     let mut text = String::new();
-    draw(
-        &mut text,
-        (title, axis),
-        curves,
-        (least, most),
-        (bottom, top),
-    )
-    .map_err(|error| anyhow!("cannot draw the curves: {error}"))?;
+    draw_panels(&mut text, panels, axis, figure)
+        .map_err(|error| anyhow!("cannot draw the curves: {error}"))?;
     Ok(text)
 }
 
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+fn draw_panels(text: &mut String, panels: &[Panel], axis: Axis, figure: &str) -> Drawn {
+    let size = (900, 560 * panels.len() as u32);
+    let all = SVGBackend::with_string(text, size).into_drawing_area();
+    all.fill(&WHITE)?;
+    for (area, panel) in all.split_evenly((panels.len(), 1)).iter().zip(panels) {
+        draw(area, panel, axis, figure)?;
+    }
+    all.present()?;
+    Ok(())
+}
+
 fn draw(
-    text: &mut String,
-    (title, axis): (&str, Axis),
-    curves: &[Curve],
-    (least, most): (u64, u64),
-    (bottom, top): (f64, f64),
-) -> Result<(), Box<dyn std::error::Error>> {
-    let area = SVGBackend::with_string(text, (900, 560)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
+    area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
+    Panel { title, curves }: &Panel,
+    axis: Axis,
+    figure: &str,
+) -> Drawn {
+    let points = || curves.iter().flat_map(|curve| &curve.points);
+    let bytes = points().map(|point| point.0);
+    let (Some(least), Some(most)) = (bytes.clone().min(), bytes.max()) else {
+        return Err("there is nothing to draw".into());
+    };
+    let top = points().map(|point| point.1).fold(0.0, f64::max) * 1.5;
+    let bottom = points().map(|point| point.1).fold(f64::MAX, f64::min) / 1.5;
+    let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 20))
         .margin(12)
         .x_label_area_size(40)
@@ -105,7 +129,7 @@ fn draw(
     chart
         .configure_mesh()
         .x_desc(axis.label())
-        .y_desc("millions a second")
+        .y_desc(figure)
         .x_label_formatter(&|&x| axis.point(x))
         .draw()?;
     for (i, curve) in curves.iter().enumerate() {
@@ -121,7 +145,6 @@ fn draw(
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK)
         .draw()?;
-    area.present()?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod machine;
 mod policy;
 mod run;
 mod scenario;
+mod sweep;
 mod trace;
 mod vectors;
 
@@ -37,6 +38,7 @@ pub fn dispatch(line: CommandLine) -> ExitCode {
         Verb::Explore(args) => explore::explore(&args),
         Verb::Replay(args) => explore::replay(&args),
         Verb::Explain(args) => explore::explain(&args),
+        Verb::Sweep(verb) => sweep::sweep(&verb),
         Verb::Vectors(args) => vectors::vectors(&args),
         Verb::Bench(verb) => bench::bench(&verb),
     };

@@ -10,6 +10,7 @@ pub mod fail_each;
 pub mod hpt;
 pub mod json;
 pub mod layout;
+pub mod sweep;
 pub mod text;
 pub mod vectors;
 pub mod verdict;

@@ -9,6 +9,7 @@ mod policies;
 mod refusals;
 mod reports;
 mod scenarios;
+mod sweep;
 mod traces;
 mod vectors;
 
