@@ -4,10 +4,11 @@
 //! gives back a value, never a reference to a CPU. Refuses kernel notions: a "task pointer" here is a
 //! number that guest code gave the context.
 
-mod charge;
+pub(crate) mod charge;
 mod interrupts;
 mod memory;
-mod order;
+pub(crate) mod order;
+pub(crate) mod storage;
 
 use crate::cost::{Category, Cycles, Path};
 use crate::cpu::{Cpu, CpuId};
@@ -266,10 +267,7 @@ impl<'y> Ctx<'y> {
 
     #[inline(always)]
     fn note_event(&self, class: Interest, event: impl FnOnce() -> Event) {
-        if self.machine.wants(class) {
-            let cpu = self.cpu_ref();
-            self.machine.observe(cpu.id, cpu.clock, event());
-        }
+        self.machine.note(self.cpu_ref(), class, event);
     }
 
     // --- the guest's own call stack ----------------------------------------------------------------

@@ -4,7 +4,7 @@
 
 use crate::Cycles;
 use crate::board::Board;
-use crate::cpu::CpuId;
+use crate::cpu::{Cpu, CpuId};
 use crate::engine::EngineError;
 use crate::exception::Vectors;
 use crate::guest::{ContextId, GuestCode};
@@ -273,6 +273,14 @@ impl Machine {
     pub(crate) fn observe(&self, cpu: CpuId, now: Cycles, event: Event) {
         if let Some(observer) = self.observer.get() {
             observer.lock().observe(cpu, now, event);
+        }
+    }
+
+    /// Tells the observer, if it wants events of this class.
+    #[inline(always)]
+    pub(crate) fn note(&self, cpu: &Cpu, class: Interest, event: impl FnOnce() -> Event) {
+        if self.wants(class) {
+            self.observe(cpu.id, cpu.clock, event());
         }
     }
 

@@ -10,7 +10,7 @@ use emu_mmu::{Ra, Walk};
 
 /// A load.
 #[inline(always)]
-pub(super) fn load(machine: &Machine, cpu: &mut Cpu, ra: Ra) {
+pub(crate) fn load(machine: &Machine, cpu: &mut Cpu, ra: Ra) {
     let (category, cycles) = match (&machine.caches, &mut cpu.caches) {
         (Some(shared), Some(own)) => shared.load(own, &machine.costs, ra),
         _ => (Category::LoadStore, machine.costs.load),
@@ -20,14 +20,14 @@ pub(super) fn load(machine: &Machine, cpu: &mut Cpu, ra: Ra) {
 
 /// A store into the store queue; a line that this CPU has not to itself is waited for.
 #[inline(always)]
-pub(super) fn store(machine: &Machine, cpu: &mut Cpu, ra: Ra) {
+pub(crate) fn store(machine: &Machine, cpu: &mut Cpu, ra: Ra) {
     cpu.charge(Category::LoadStore, machine.costs.store);
     line_to_oneself(machine, cpu, ra);
 }
 
 /// ldarx: a load by the reservation logic.
 #[inline(always)]
-pub(super) fn load_reserve(machine: &Machine, cpu: &mut Cpu, ra: Ra) {
+pub(crate) fn load_reserve(machine: &Machine, cpu: &mut Cpu, ra: Ra) {
     cpu.charge(Category::Reservation, machine.costs.load_reserve);
     if let (Some(shared), Some(own)) = (&machine.caches, &mut cpu.caches) {
         let (category, cycles) = shared.load(own, &machine.costs, ra);
@@ -39,13 +39,13 @@ pub(super) fn load_reserve(machine: &Machine, cpu: &mut Cpu, ra: Ra) {
 
 /// stdcx., whether or not it stores.
 #[inline(always)]
-pub(super) fn store_conditional(machine: &Machine, cpu: &mut Cpu, ra: Ra) {
+pub(crate) fn store_conditional(machine: &Machine, cpu: &mut Cpu, ra: Ra) {
     cpu.charge(Category::Reservation, machine.costs.store_conditional);
     line_to_oneself(machine, cpu, ra);
 }
 
 /// dcbz.
-pub(super) fn zero_line(machine: &Machine, cpu: &mut Cpu, ra: Ra) {
+pub(crate) fn zero_line(machine: &Machine, cpu: &mut Cpu, ra: Ra) {
     cpu.charge(Category::LoadStore, machine.costs.store);
     if let (Some(shared), Some(own)) = (&machine.caches, &mut cpu.caches)
         && let Some((category, cycles)) = shared.make_zero(own, &machine.costs, ra)
@@ -64,7 +64,7 @@ fn line_to_oneself(machine: &Machine, cpu: &mut Cpu, ra: Ra) {
 }
 
 /// What a translation did that the ERAT could not serve.
-pub(super) fn walk(machine: &Machine, cpu: &mut Cpu, walk: &Walk) {
+pub(crate) fn walk(machine: &Machine, cpu: &mut Cpu, walk: &Walk) {
     let costs = &machine.costs;
     cpu.counters.erat_misses += 1;
     let mut cycles = costs.erat_miss;

@@ -3,30 +3,17 @@
 //! Owns the way from an effective address to a value, with what it costs and who hears of it. Refuses
 //! to resolve a fault: that is the guest's vector.
 
+use super::storage::{note_replaced, note_translation, store_told, translate};
 use super::{Ctx, charge};
 use crate::cpu::Cpu;
 use crate::exception::{Run, Step};
 use crate::guest::Pause;
 use crate::machine::Machine;
 use crate::probe::{Event, Interest};
-use emu_mmu::{Access, AccessState, Ea, Probe, Ra, Walk};
+use emu_mmu::{Access, AccessState, Ea, Ra};
 
 /// Faults of one access after which an explored CPU waits for somebody else.
 const FAULTS_OF_A_WAIT: u32 = 3;
-
-/// Charges what a walk did to the CPU it happened on.
-struct WalkCharge {
-    walk: Option<Walk>,
-}
-
-impl Probe for WalkCharge {
-    #[inline]
-    fn walk(&mut self, walk: &Walk) {
-        if !walk.erat_hit {
-            self.walk = Some(*walk);
-        }
-    }
-}
 
 /// A load and a store of one size: the short way where nothing but the access happens, else the long one.
 macro_rules! sized_access {
@@ -137,23 +124,10 @@ impl Ctx<'_> {
     fn translate_slowly(&mut self, ea: Ea, access: Access, state: AccessState) -> Run<Ra> {
         let mut faults = 0;
         loop {
-            let machine = &self.machine;
             let cpu = self.cpu.as_mut().expect("a running context has its CPU");
-            let mut charge = WalkCharge { walk: None };
-            let result = cpu.mmu.translate(
-                &machine.memory,
-                &machine.hpt,
-                ea,
-                access,
-                state,
-                &mut charge,
-            );
-            if let Some(walk) = charge.walk {
-                charge::walk(machine, cpu, &walk);
-            }
-            match result {
+            match translate(&self.machine, cpu, ea, access, state) {
                 Ok(ra) => {
-                    if machine.wants_translation(ea) {
+                    if self.machine.wants_translation(ea) {
                         self.note_translation(ea, ra, access);
                     }
                     return Ok(ra);
@@ -179,18 +153,8 @@ impl Ctx<'_> {
 
     #[cold]
     fn note_translation(&mut self, ea: Ea, ra: Ra, access: Access) {
-        let cpu = self.cpu_mut();
-        let page = cpu.mmu.slb.lookup(ea).map(|(_, entry)| {
-            let vpn = emu_mmu::Vpn::from_ea(entry.vsid, ea, entry.segment);
-            (vpn, entry.segment)
-        });
-        let store = access == Access::Store;
-        self.note_event(Interest::TRANSLATIONS, || Event::Translated {
-            ea,
-            page,
-            ra,
-            store,
-        });
+        let cpu = self.cpu.as_mut().expect("a running context has its CPU");
+        note_translation(&self.machine, cpu, ea, ra, access);
     }
 
     sized_access!(load_u8, slow_load_u8, store_u8, slow_store_u8, u8, "a byte");
@@ -286,35 +250,7 @@ impl Ctx<'_> {
     /// A store that somebody may want to hear of.
     #[inline(never)]
     fn store_observed(&mut self, ra: Ra, value: u64, step: Step) -> Run<()> {
-        self.note_access(ra, true, step);
-        if self.machine.wants(Interest::TABLE_STORES) && self.machine.hpt.contains(ra) {
-            let old = self.machine.memory.load_u64(ra)?;
-            self.machine.memory.store_u64(ra, value)?;
-            self.note_event(Interest::TABLE_STORES, || Event::TableStore {
-                ra,
-                old,
-                new: value,
-                step,
-            });
-            return Ok(());
-        }
-        if self.machine.watches(ra) {
-            let old = self.machine.memory.load_u64(ra)?;
-            self.machine.memory.store_u64(ra, value)?;
-            self.note_watched(ra, old, value, step);
-            return Ok(());
-        }
-        Ok(self.machine.memory.store_u64(ra, value)?)
-    }
-
-    #[cold]
-    fn note_watched(&self, ra: Ra, old: u64, new: u64, step: Step) {
-        self.note_event(Interest::WATCHED_STORES, || Event::WatchedStore {
-            ra,
-            old,
-            new,
-            step,
-        });
+        Ok(store_told(&self.machine, self.cpu_ref(), ra, value, step)?)
     }
 
     /// ldarx: loads a doubleword and reserves it.
@@ -403,17 +339,7 @@ impl Ctx<'_> {
             return Ok(false);
         }
         self.note_access(ra, true, step);
-        if self.machine.hpt.contains(ra) {
-            self.note_event(Interest::TABLE_STORES, || Event::TableStore {
-                ra,
-                old,
-                new: value,
-                step,
-            });
-        }
-        if self.machine.watches(ra) {
-            self.note_watched(ra, old, value, step);
-        }
+        note_replaced(&self.machine, self.cpu_ref(), ra, (old, value), step);
         Ok(true)
     }
 

@@ -5,11 +5,63 @@
 
 use super::Ctx;
 use crate::cost::Category;
+use crate::cpu::Cpu;
 use crate::exception::{Exception, Run, Step};
 use crate::guest::Pause;
+use crate::machine::Machine;
 use crate::probe::{Event, Interest};
 use emu_mmu::{Barrier, Ea, TlbInvalidate};
 use std::sync::atomic::{Ordering, fence};
+
+/// tlbie or tlbiel: what it does here, what it costs, and who hears of it.
+pub(crate) fn invalidate(machine: &Machine, cpu: &mut Cpu, operand: TlbInvalidate, step: Step) {
+    cpu.mmu.tlb_invalidate(&operand);
+    if operand.local {
+        cpu.counters.tlbiel += 1;
+        cpu.charge(Category::Tlbiel, machine.costs.tlbiel);
+    } else {
+        cpu.counters.tlbie += 1;
+        let (own, now) = (cpu.id.index(), cpu.clock.get());
+        let wait = machine.bus.issue(own, now, &machine.costs);
+        cpu.charge(Category::TlbieWait, wait);
+        cpu.charge(Category::Tlbie, machine.costs.tlbie);
+        machine.board.post(own, &operand);
+    }
+    machine.note(cpu, Interest::INVALIDATIONS, || Event::Invalidate {
+        operand,
+        step,
+    });
+}
+
+/// What a barrier costs. tlbsync waits until the other CPUs have done this one's invalidations and
+/// those before them.
+pub(crate) fn charge_barrier(machine: &Machine, cpu: &mut Cpu, barrier: Barrier) {
+    let costs = &machine.costs;
+    let others = u64::from(machine.cpus - 1);
+    let (category, cycles) = match barrier {
+        Barrier::Eieio => (Category::Barriers, costs.eieio),
+        Barrier::Isync => (Category::Barriers, costs.isync),
+        Barrier::Lwsync => (Category::Barriers, costs.lwsync),
+        Barrier::Ptesync => (Category::Ptesync, costs.ptesync),
+        Barrier::Tlbsync => {
+            let completion = machine.bus.completion(cpu.id.index(), cpu.clock.get());
+            let fixed = costs.tlbsync + others * costs.tlbsync_per_cpu;
+            (Category::TlbieWait, fixed + completion)
+        }
+    };
+    if barrier == Barrier::Ptesync {
+        cpu.counters.ptesync += 1;
+    }
+    cpu.charge(category, cycles);
+}
+
+/// Tells of a barrier.
+pub(crate) fn note_barrier(machine: &Machine, cpu: &Cpu, barrier: Barrier, step: Step) {
+    machine.note(cpu, Interest::ACCESSES, || Event::Barrier { barrier, step });
+    if barrier == Barrier::Ptesync {
+        machine.note(cpu, Interest::INVALIDATIONS, || Event::Ptesync);
+    }
+}
 
 impl Ctx<'_> {
     /// tlbie or tlbiel, as `operand.local` says. A global one reaches the other CPUs before they next
@@ -19,25 +71,8 @@ impl Ctx<'_> {
     /// The end of the run.
     pub fn tlb_invalidate(&mut self, operand: TlbInvalidate, step: Step) -> Run<()> {
         self.begin()?;
-        let (tlbie, tlbiel) = (self.machine.costs.tlbie, self.machine.costs.tlbiel);
-        let cpu = self.cpu_mut();
-        cpu.mmu.tlb_invalidate(&operand);
-        if operand.local {
-            cpu.counters.tlbiel += 1;
-            cpu.charge(Category::Tlbiel, tlbiel);
-        } else {
-            cpu.counters.tlbie += 1;
-            let (own, now) = (cpu.id.index(), cpu.clock.get());
-            let wait = self.machine.bus.issue(own, now, &self.machine.costs);
-            let cpu = self.cpu_mut();
-            cpu.charge(Category::TlbieWait, wait);
-            cpu.charge(Category::Tlbie, tlbie);
-            self.machine.board.post(own, &operand);
-        }
-        self.note_event(Interest::INVALIDATIONS, || Event::Invalidate {
-            operand,
-            step,
-        });
+        let cpu = self.cpu.as_mut().expect("a running context has its CPU");
+        invalidate(&self.machine, cpu, operand, step);
         Ok(())
     }
 
@@ -47,37 +82,13 @@ impl Ctx<'_> {
     /// The end of the run.
     pub fn barrier(&mut self, barrier: Barrier, step: Step) -> Run<()> {
         self.begin()?;
-        let costs = &self.machine.costs;
-        let others = u64::from(self.machine.cpus - 1);
-        let (category, cycles) = match barrier {
-            Barrier::Eieio => (Category::Barriers, costs.eieio),
-            Barrier::Isync => (Category::Barriers, costs.isync),
-            Barrier::Lwsync => (Category::Barriers, costs.lwsync),
-            Barrier::Ptesync => (Category::Ptesync, costs.ptesync),
-            Barrier::Tlbsync => (
-                Category::TlbieWait,
-                costs.tlbsync + others * costs.tlbsync_per_cpu + self.completion(),
-            ),
-        };
-        let cpu = self.cpu_mut();
-        if barrier == Barrier::Ptesync {
-            cpu.counters.ptesync += 1;
-        }
-        cpu.charge(category, cycles);
+        let cpu = self.cpu.as_mut().expect("a running context has its CPU");
+        charge_barrier(&self.machine, cpu, barrier);
         if self.machine.runs_threads() {
             self.order_threads(barrier);
         }
-        self.note_event(Interest::ACCESSES, || Event::Barrier { barrier, step });
-        if barrier == Barrier::Ptesync {
-            self.note_event(Interest::INVALIDATIONS, || Event::Ptesync);
-        }
+        note_barrier(&self.machine, self.cpu_ref(), barrier, step);
         Ok(())
-    }
-
-    /// Cycles until the other CPUs have done this one's invalidations and those before them.
-    fn completion(&self) -> u64 {
-        let cpu = self.cpu_ref();
-        self.machine.bus.completion(cpu.id.index(), cpu.clock.get())
     }
 
     /// What a barrier is between host threads.
