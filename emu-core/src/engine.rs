@@ -7,7 +7,7 @@
 use crate::cost::{Category, Cycles};
 use crate::cpu::{Cpu, CpuId, CpuReport};
 use crate::exception::Exception;
-use crate::guest::{Context, ContextEnd, ContextId, GuestCode, Outcome, Pause, StackPool};
+use crate::guest::{Context, ContextEnd, ContextId, Outcome, Pause, StackPool};
 use crate::machine::{Machine, MachineConfig};
 use crate::probe::Observer;
 use crate::scheduler::{Choice, Options, Scheduler};
@@ -145,16 +145,6 @@ impl Engine {
         &self.machine
     }
 
-    /// Gives a CPU its first context. CPUs that are never started stay idle.
-    pub fn start_cpu(&mut self, cpu: u16, code: GuestCode) -> ContextId {
-        let id = self.machine.new_context_id();
-        self.machine.newborn.lock().push((id, code));
-        if let Some(Some(cpu)) = self.cpus.get_mut(cpu as usize) {
-            cpu.context = id;
-        }
-        id
-    }
-
     /// Runs until guest code halts the machine or the run is stopped.
     ///
     /// # Errors
@@ -259,10 +249,11 @@ impl Engine {
             Outcome::Paused(Pause::Wait) => cpu.waiting = true,
             Outcome::Paused(Pause::Budget | Pause::Switch | Pause::Spin | Pause::Completion) => {}
             Outcome::Ended(end) => {
-                if let Some(context) = self.contexts[context_id.index()].take() {
-                    self.stacks.put(context.into_stack());
+                let context = self.contexts[context_id.index()].take();
+                match context.and_then(|context| context.ended(&mut self.stacks)) {
+                    None => self.machine.contexts_free.lock().push(context_id),
+                    kept => self.contexts[context_id.index()] = kept,
                 }
-                self.machine.contexts_free.lock().push(context_id);
                 if let Ok(ContextEnd::SwitchTo(next)) = end {
                     cpu.context = next;
                 }
@@ -369,9 +360,8 @@ fn adopt_newborn(
     stacks: &mut StackPool,
 ) -> Result<(), EngineError> {
     let mut newborn = machine.newborn.lock();
-    for (id, code) in newborn.drain(..) {
-        let stack = stacks.take()?;
-        let context = Context::new(machine.clone(), code, stack);
+    for (id, newborn) in newborn.drain(..) {
+        let context = Context::born(machine.clone(), newborn, stacks)?;
         if contexts.len() <= id.index() {
             contexts.resize_with(id.index() + 1, || None);
         }
@@ -380,6 +370,7 @@ fn adopt_newborn(
     Ok(())
 }
 
+mod start;
 #[cfg(test)]
 mod tests;
 mod threads;

@@ -1,4 +1,5 @@
-//! Host-written guest code on coroutines: the wrapper of corosensei and its pool of stacks.
+//! What runs on a CPU: host-written guest code on a coroutine, by the wrapper of corosensei and its pool of
+//! stacks, or instructions.
 //!
 //! Owns what a guest context is to the engine. A context is resumed with the CPU it runs on and gives it
 //! back when it stops, so guest code cannot keep a CPU across a stop.
@@ -6,6 +7,7 @@
 use crate::cpu::Cpu;
 use crate::ctx::Ctx;
 use crate::exception::{Exception, Run};
+use crate::interp::Interpreter;
 use crate::machine::Machine;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
@@ -73,9 +75,20 @@ pub(crate) type Resumed = Box<Cpu>;
 pub(crate) type GuestYielder = Yielder<Resumed, (Resumed, Pause)>;
 type Ended = (Resumed, Result<ContextEnd, Exception>);
 
-/// One coroutine.
-pub(crate) struct Context {
-    coroutine: Coroutine<Resumed, (Resumed, Pause), Ended, DefaultStack>,
+/// What a context that has not begun is made of.
+pub(crate) enum Newborn {
+    /// Host-written guest code, for a coroutine.
+    Host(GuestCode),
+    /// Instructions in guest memory.
+    Instructions(Box<Interpreter>),
+}
+
+/// What runs on a CPU: it is resumed with the CPU and gives it back.
+pub(crate) enum Context {
+    /// Host-written guest code on a coroutine.
+    Host(Coroutine<Resumed, (Resumed, Pause), Ended, DefaultStack>),
+    /// Instructions in guest memory.
+    Instructions(Arc<Machine>, Box<Interpreter>),
 }
 
 // SAFETY: needed because a guest context goes on where its task does, on any CPU and so on any host
@@ -94,6 +107,7 @@ const _: () = {
     crosses_threads::<Resumed>();
     crosses_threads::<GuestCode>();
     crosses_threads::<Arc<Machine>>();
+    crosses_threads::<Box<Interpreter>>();
     crosses_threads::<(Pause, Ended)>();
 };
 
@@ -110,18 +124,44 @@ impl Context {
                 let end = code(&mut cx);
                 (cx.into_cpu(), end)
             });
-        Context { coroutine }
+        Context::Host(coroutine)
     }
 
-    pub fn resume(&mut self, cpu: Resumed) -> (Resumed, Outcome) {
-        match self.coroutine.resume(cpu) {
-            CoroutineResult::Yield((cpu, pause)) => (cpu, Outcome::Paused(pause)),
-            CoroutineResult::Return((cpu, end)) => (cpu, Outcome::Ended(end)),
+    /// Makes one of what it is to run.
+    pub fn born(
+        machine: Arc<Machine>,
+        newborn: Newborn,
+        stacks: &mut StackPool,
+    ) -> std::io::Result<Self> {
+        Ok(match newborn {
+            Newborn::Host(code) => Context::new(machine, code, stacks.take()?),
+            Newborn::Instructions(interpreter) => Context::Instructions(machine, interpreter),
+        })
+    }
+
+    pub fn resume(&mut self, mut cpu: Resumed) -> (Resumed, Outcome) {
+        match self {
+            Context::Host(coroutine) => match coroutine.resume(cpu) {
+                CoroutineResult::Yield((cpu, pause)) => (cpu, Outcome::Paused(pause)),
+                CoroutineResult::Return((cpu, end)) => (cpu, Outcome::Ended(end)),
+            },
+            Context::Instructions(machine, interpreter) => {
+                let outcome = interpreter.resume(machine, &mut cpu);
+                (cpu, outcome)
+            }
         }
     }
 
-    pub fn into_stack(self) -> DefaultStack {
-        self.coroutine.into_stack()
+    /// What is left of one that has ended: a coroutine gives its stack back, a CPU's registers stay to be
+    /// read.
+    pub fn ended(self, stacks: &mut StackPool) -> Option<Self> {
+        match self {
+            Context::Host(coroutine) => {
+                stacks.put(coroutine.into_stack());
+                None
+            }
+            Context::Instructions(..) => Some(self),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! The CPU emulator: CPUs with their state and clocks, guest code written in Rust on coroutines, the
-//! engine (deterministic, or with a host thread for each CPU), schedulers, costs and probes.
+//! The CPU emulator: CPUs with their state and clocks, guest code written in Rust on coroutines or as PPC64
+//! instructions, the engine (deterministic, or with a host thread for each CPU), schedulers, costs and probes.
 //!
 //! Owns *when* things happen and *which CPU* they happen on. Refuses to know what an operating system
 //! is: tasks, locks and page tables belong to the guest code above (`emu-linux`), the MMU itself to
@@ -34,6 +34,7 @@ mod exception;
 pub mod explore;
 mod guest;
 mod handover;
+mod interp;
 mod machine;
 mod probe;
 mod schedule;
@@ -47,6 +48,10 @@ pub use ctx::{Ctx, Frame};
 pub use engine::{Engine, EngineError, RunEnd};
 pub use exception::{Exception, Interrupt, Run, Step, Vectors};
 pub use guest::{ContextEnd, ContextId, GuestCode};
+pub use interp::{
+    Console, Interpreter, MSR_DR, MSR_EE, MSR_HV, MSR_IR, MSR_LE, MSR_ME, MSR_PR, MSR_RI, MSR_SF,
+    Registers, Tracer,
+};
 pub use machine::{Machine, MachineConfig};
 pub use probe::{Event, Interest, Observer};
 pub use schedule::{Schedule, ScheduleError};

@@ -7,7 +7,8 @@ use crate::board::Board;
 use crate::cpu::{Cpu, CpuId};
 use crate::engine::EngineError;
 use crate::exception::Vectors;
-use crate::guest::{ContextId, GuestCode};
+use crate::guest::{ContextId, Newborn};
+use crate::interp::Code;
 use crate::probe::{Event, Interest, Observer};
 use crate::scheduler::{Choice, Options, Scheduler};
 use crate::timing::{CostTable, InvalidationBus, SharedCaches};
@@ -69,7 +70,8 @@ pub struct Machine {
     pub(crate) board: Board<TlbInvalidate>,
     /// Each CPU has a host thread now.
     pub(crate) threads: AtomicBool,
-    pub(crate) newborn: Mutex<Vec<(ContextId, GuestCode)>>,
+    pub(crate) newborn: Mutex<Vec<(ContextId, Newborn)>>,
+    code: OnceLock<Code>,
     pub(crate) contexts_free: Mutex<Vec<ContextId>>,
     pub(crate) contexts_count: AtomicU32,
     pub(crate) scheduler: Mutex<Box<dyn Scheduler>>,
@@ -132,6 +134,7 @@ impl Machine {
             board: Board::new(usize::from(config.cpus)),
             threads: AtomicBool::new(false),
             newborn: Mutex::new(Vec::new()),
+            code: OnceLock::new(),
             contexts_free: Mutex::new(Vec::new()),
             contexts_count: AtomicU32::new(0),
             follows_clocks: scheduler.follows_clocks(),
@@ -274,6 +277,38 @@ impl Machine {
         if let Some(observer) = self.observer.get() {
             observer.lock().observe(cpu, now, event);
         }
+    }
+
+    /// Sends an inter-processor interrupt; false if that CPU is not there.
+    pub(crate) fn send_ipi(&self, cpu: &mut Cpu, to: u64) -> bool {
+        let at = cpu.clock + Cycles::new(self.costs.ipi);
+        let sent = to < u64::from(self.cpus) && self.board.send_interrupt(to as usize, at.get());
+        if sent {
+            // The receiver may have been waiting with nothing due, so this CPU's budget took no account
+            // of it.
+            cpu.budget_end = cpu.budget_end.min(at);
+            cpu.set_deadline();
+        }
+        sent
+    }
+
+    /// Instructions that interpreters decoded.
+    pub(crate) fn code(&self) -> &Code {
+        self.code.get_or_init(|| Code::new(self.memory.len()))
+    }
+
+    /// Puts instruction or data words into guest memory, big-endian, and forgets what was decoded from
+    /// there.
+    ///
+    /// # Errors
+    /// An address outside memory or not aligned to a word.
+    pub fn load_words(&self, at: Ra, words: &[u32]) -> Result<(), MemoryError> {
+        for (i, &word) in words.iter().enumerate() {
+            let ra = Ra::new(at.get() + 4 * i as u64);
+            self.memory.store_u32(ra, word)?;
+            self.code().written(ra, 4);
+        }
+        Ok(())
     }
 
     /// Tells the observer, if it wants events of this class.

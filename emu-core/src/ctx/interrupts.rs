@@ -7,7 +7,7 @@ use super::Ctx;
 use crate::cost::{Category, Cycles};
 use crate::cpu::CpuId;
 use crate::exception::{Exception, Run};
-use crate::guest::{ContextId, GuestCode, Pause};
+use crate::guest::{ContextId, GuestCode, Newborn, Pause};
 use crate::probe::{Event, Interest};
 
 impl Ctx<'_> {
@@ -55,18 +55,13 @@ impl Ctx<'_> {
     /// The end of the run.
     pub fn send_ipi(&mut self, to: CpuId) -> Run<()> {
         self.begin()?;
-        let delay = Cycles::new(self.machine.costs.ipi);
-        let at = self.now() + delay;
-        if !self.machine.board.send_interrupt(to.index(), at.get()) {
-            return Err(Exception::Corrupt(
+        let cpu = self.cpu.as_mut().expect("a running context has its CPU");
+        match self.machine.send_ipi(cpu, u64::from(to.0)) {
+            true => Ok(()),
+            false => Err(Exception::Corrupt(
                 "inter-processor interrupt to a CPU that is not there",
-            ));
+            )),
         }
-        // The receiver may have been waiting with nothing due, so this CPU's budget took no account of it.
-        let cpu = self.cpu_mut();
-        cpu.budget_end = cpu.budget_end.min(at);
-        cpu.set_deadline();
-        Ok(())
     }
 
     /// Waits, idle, until an interrupt is due. It is taken at the next verb with interrupts enabled.
@@ -107,7 +102,7 @@ impl Ctx<'_> {
     /// Makes a new context of guest code. It runs when some CPU switches to it.
     pub fn spawn(&mut self, code: GuestCode) -> ContextId {
         let id = self.machine.new_context_id();
-        self.machine.newborn.lock().push((id, code));
+        self.machine.newborn.lock().push((id, Newborn::Host(code)));
         id
     }
 

@@ -55,6 +55,11 @@ pub(crate) fn charge_barrier(machine: &Machine, cpu: &mut Cpu, barrier: Barrier)
     cpu.charge(category, cycles);
 }
 
+/// Orders stores before loads between host threads.
+pub(crate) fn fence_threads() {
+    fence(Ordering::SeqCst);
+}
+
 /// Tells of a barrier.
 pub(crate) fn note_barrier(machine: &Machine, cpu: &Cpu, barrier: Barrier, step: Step) {
     machine.note(cpu, Interest::ACCESSES, || Event::Barrier { barrier, step });
@@ -97,7 +102,7 @@ impl Ctx<'_> {
         match barrier {
             // Loads acquire and stores release as it is.
             Barrier::Isync | Barrier::Lwsync => {}
-            Barrier::Eieio | Barrier::Ptesync => fence(Ordering::SeqCst),
+            Barrier::Eieio | Barrier::Ptesync => fence_threads(),
             Barrier::Tlbsync => self.pause(Pause::Completion),
         }
     }

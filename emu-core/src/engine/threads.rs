@@ -358,9 +358,12 @@ impl Worker<'_> {
                 }
             }
             Outcome::Ended(end) => {
-                crew.stacks.lock().put(context.into_stack());
-                self.give_back(id, None);
-                crew.machine.contexts_free.lock().push(id);
+                let kept = context.ended(&mut crew.stacks.lock());
+                let gone = kept.is_none();
+                self.give_back(id, kept);
+                if gone {
+                    crew.machine.contexts_free.lock().push(id);
+                }
                 match end {
                     Ok(ContextEnd::SwitchTo(next)) => {
                         if let Some(cpu) = self.cpu.as_mut() {

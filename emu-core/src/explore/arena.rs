@@ -369,7 +369,7 @@ impl Arena {
             Outcome::Paused(_) => {}
             Outcome::Ended(end) => {
                 if let Some(context) = self.contexts[context_id.index()].take() {
-                    self.stacks.put(context.into_stack());
+                    self.contexts[context_id.index()] = context.ended(&mut self.stacks);
                 }
                 if let Ok(ContextEnd::SwitchTo(next)) = end {
                     cpu.context = next;
