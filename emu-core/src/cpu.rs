@@ -3,6 +3,7 @@
 //! Owns per-CPU hardware state. Refuses to know which task runs: it names a guest context, no more.
 
 use crate::cost::{Category, CycleStack, Cycles, Path, PathStacks};
+use crate::ctx::Frame;
 use crate::guest::ContextId;
 use crate::machine::MachineConfig;
 use crate::timing::OwnCaches;
@@ -48,6 +49,38 @@ pub struct HardwareCounters {
     pub verbs: u64,
 }
 
+/// A span of a CPU's clock in which something was off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffSpan {
+    /// When it began.
+    pub began: Cycles,
+    /// The innermost function when it began; none outside every function.
+    pub began_in: Option<Frame>,
+    /// How long it was.
+    pub cycles: Cycles,
+}
+
+/// The beginning of such a span.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OffSince {
+    at: Cycles,
+    frame: Option<Frame>,
+}
+
+impl OffSince {
+    pub fn new(at: Cycles, frame: Option<Frame>) -> Self {
+        OffSince { at, frame }
+    }
+
+    pub fn until(self, end: Cycles) -> OffSpan {
+        OffSpan {
+            began: self.at,
+            began_in: self.frame,
+            cycles: end.saturating_sub(self.at),
+        }
+    }
+}
+
 /// State of one CPU when a run ended.
 #[derive(Clone, Copy, Debug)]
 pub struct CpuReport {
@@ -90,7 +123,9 @@ pub(crate) struct Cpu {
     /// Its own caches, unless there is no timing.
     pub caches: Option<OwnCaches>,
     pub counters: HardwareCounters,
-    pub irqs_off_since: Option<Cycles>,
+    pub irqs_off_since: Option<OffSince>,
+    /// A span that guest code began.
+    pub off_since: Option<OffSince>,
     pub irqs_off_max: Cycles,
 }
 
@@ -118,6 +153,7 @@ impl Cpu {
             caches: (config.costs.has_caches()).then(|| OwnCaches::new(&config.costs, id.0)),
             counters: HardwareCounters::default(),
             irqs_off_since: None,
+            off_since: None,
             irqs_off_max: Cycles::ZERO,
         })
     }
@@ -165,27 +201,25 @@ impl Cpu {
         };
     }
 
-    /// Gives the span with interrupts disabled that ends here, zero if none does.
-    pub fn set_interrupts(&mut self, enabled: bool) -> Cycles {
+    /// Sets the EE bit, in `frame`. Gives the span with interrupts disabled that ends here, if one does.
+    pub fn set_interrupts(&mut self, enabled: bool, frame: Option<Frame>) -> Option<OffSpan> {
         if enabled == self.interrupts_enabled {
-            return Cycles::ZERO;
+            return None;
         }
         self.interrupts_enabled = enabled;
         self.set_deadline();
         if enabled {
             return self.end_irqs_off();
         }
-        self.irqs_off_since = Some(self.clock);
-        Cycles::ZERO
+        self.irqs_off_since = Some(OffSince::new(self.clock, frame));
+        None
     }
 
-    fn end_irqs_off(&mut self) -> Cycles {
-        let Some(since) = self.irqs_off_since.take() else {
-            return Cycles::ZERO;
-        };
-        let span = self.clock.saturating_sub(since);
-        self.irqs_off_max = self.irqs_off_max.max(span);
-        span
+    /// Ends the span with interrupts disabled, if there is one.
+    pub fn end_irqs_off(&mut self) -> Option<OffSpan> {
+        let span = self.irqs_off_since.take()?.until(self.clock);
+        self.irqs_off_max = self.irqs_off_max.max(span.cycles);
+        Some(span)
     }
 
     pub fn idle_until(&mut self, point: Cycles) {
@@ -193,14 +227,11 @@ impl Cpu {
         self.charge(Category::Idle, wait.get());
     }
 
-    /// Waits idle. An idle CPU delays nobody: a span with interrupts disabled ends before, and another
-    /// begins after. Gives the one that ended.
-    pub fn wait_until(&mut self, point: Cycles) -> Cycles {
-        let disabled = self.irqs_off_since.is_some();
-        let span = self.end_irqs_off();
+    /// Waits idle. An idle CPU delays nobody: a span with interrupts disabled has ended before, and another
+    /// begins after.
+    pub fn wait_until(&mut self, point: Cycles) {
         self.idle_until(point);
-        self.irqs_off_since = disabled.then_some(self.clock);
-        span
+        self.irqs_off_since = (!self.interrupts_enabled).then_some(OffSince::new(self.clock, None));
     }
 
     pub fn report(&self) -> CpuReport {

@@ -11,7 +11,7 @@ pub(crate) mod order;
 pub(crate) mod storage;
 
 use crate::cost::{Category, Cycles, Path};
-use crate::cpu::{Cpu, CpuId};
+use crate::cpu::{Cpu, CpuId, OffSince, OffSpan};
 use crate::exception::{Exception, Interrupt, Run, Step};
 use crate::guest::{GuestYielder, Pause};
 use crate::machine::Machine;
@@ -220,8 +220,8 @@ impl<'y> Ctx<'y> {
         };
         cpu.counters.interrupts += 1;
         cpu.reservation = None;
-        cpu.set_interrupts(false);
-        cpu.charge(Category::Interrupts, entry);
+        self.switch_interrupts(false);
+        self.cpu_mut().charge(Category::Interrupts, entry);
         self.note_event(Interest::SWITCHES, || Event::Interrupt);
         let vectors = self.vectors()?;
         vectors.interrupt(self, kind)?;
@@ -241,8 +241,8 @@ impl<'y> Ctx<'y> {
         let enabled = cpu.interrupts_enabled;
         cpu.counters.storage_interrupts += 1;
         cpu.reservation = None;
-        cpu.set_interrupts(false);
-        cpu.charge(Category::StorageInterrupts, entry);
+        self.switch_interrupts(false);
+        self.cpu_mut().charge(Category::StorageInterrupts, entry);
         vectors.storage(self, fault)?;
         let rfid = self.machine.costs.rfid;
         self.cpu_mut().charge(Category::StorageInterrupts, rfid);
@@ -253,8 +253,34 @@ impl<'y> Ctx<'y> {
     /// Sets the EE bit of the MSR and notes a span that ends.
     #[inline]
     fn switch_interrupts(&mut self, enabled: bool) {
-        let span = self.cpu_mut().set_interrupts(enabled);
-        self.machine.note_irqs_off(span);
+        let frame = self.frames.last().copied();
+        if let Some(span) = self.cpu_mut().set_interrupts(enabled, frame) {
+            self.note_irqs_off(span);
+        }
+    }
+
+    #[inline]
+    fn note_irqs_off(&mut self, span: OffSpan) {
+        if self.machine.note_irqs_off(span.cycles)
+            && let Some(vectors) = self.machine.vectors.get()
+        {
+            vectors.longest_irqs_off(self, span);
+        }
+    }
+
+    /// Begins a span that guest code watches on this CPU, such as one with preemption off.
+    #[inline]
+    pub fn begin_span(&mut self) {
+        let frame = self.frames.last().copied();
+        let cpu = self.cpu_mut();
+        cpu.off_since = Some(OffSince::new(cpu.clock, frame));
+    }
+
+    /// Ends the span of this CPU, if one was begun.
+    #[inline]
+    pub fn end_span(&mut self) -> Option<OffSpan> {
+        let cpu = self.cpu_mut();
+        Some(cpu.off_since.take()?.until(cpu.clock))
     }
 
     fn vectors(&self) -> Run<Arc<dyn crate::exception::Vectors>> {

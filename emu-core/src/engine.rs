@@ -322,8 +322,11 @@ fn choose_budget(machine: &Machine, clocked: Cycles) -> Cycles {
 /// Brings a CPU to the point where it goes on.
 fn wake(machine: &Machine, cpu: &mut Cpu) {
     if cpu.waiting {
-        let span = cpu.wait_until(cpu.ready_at());
-        machine.note_irqs_off(span);
+        // A context has told of its span before; instructions have not.
+        if let Some(span) = cpu.end_irqs_off() {
+            machine.note_irqs_off(span.cycles);
+        }
+        cpu.wait_until(cpu.ready_at());
         cpu.waiting = false;
         return;
     }

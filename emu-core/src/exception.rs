@@ -3,7 +3,7 @@
 //! Owns the error type of verbs and the vector interface. Refuses kernel errors such as -ENOMEM: those
 //! are values of the guest code.
 
-use crate::Ctx;
+use crate::{Ctx, OffSpan};
 use emu_mmu::{Fault, MemoryError};
 
 /// Label of the kernel or hardware step that a verb performs, such as `"native_hpte_insert: store R"`.
@@ -52,4 +52,10 @@ pub trait Vectors: Send + Sync {
     /// # Errors
     /// The end of the run.
     fn interrupt(&self, cx: &mut Ctx<'_>, interrupt: Interrupt) -> Run<()>;
+
+    /// The longest span so far with external interrupts disabled ends here. Looks only: a verb made here
+    /// would be no step of the guest.
+    fn longest_irqs_off(&self, cx: &Ctx<'_>, span: OffSpan) {
+        let _ = (cx, span);
+    }
 }

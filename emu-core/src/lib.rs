@@ -43,7 +43,7 @@ mod sync;
 mod timing;
 
 pub use cost::{Category, CycleStack, Cycles, Path, PathStacks};
-pub use cpu::{CpuId, CpuReport, HardwareCounters};
+pub use cpu::{CpuId, CpuReport, HardwareCounters, OffSpan};
 pub use ctx::{Ctx, Frame};
 pub use engine::{Engine, EngineError, RunEnd};
 pub use exception::{Exception, Interrupt, Run, Step, Vectors};

@@ -191,12 +191,12 @@ impl Machine {
         self.irqs_off_max.store(0, Ordering::Relaxed);
     }
 
+    /// Notes a span; true if none was longer.
     #[inline]
-    pub(crate) fn note_irqs_off(&self, span: Cycles) {
+    pub(crate) fn note_irqs_off(&self, span: Cycles) -> bool {
         // A plain load: nearly every span is short.
-        if span.get() > self.irqs_off_max.load(Ordering::Relaxed) {
-            self.irqs_off_max.fetch_max(span.get(), Ordering::Relaxed);
-        }
+        span.get() > self.irqs_off_max.load(Ordering::Relaxed)
+            && self.irqs_off_max.fetch_max(span.get(), Ordering::Relaxed) < span.get()
     }
 
     pub(crate) fn stopping(&self) -> bool {

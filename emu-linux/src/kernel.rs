@@ -17,6 +17,7 @@ use crate::memmap::{self, field, global, pcpu};
 use crate::mm::Mm;
 use crate::printk::{KernelLog, Ratelimit};
 use crate::report::{CounterValues, Counters, KernelReport};
+use crate::span::LongestSpans;
 use crate::symbols::SymbolTable;
 use crate::tracepoint::{Moment, Tracepoint};
 use emu_core::{Ctx, Cycles, MachineConfig, Run};
@@ -70,7 +71,7 @@ pub struct Linux {
     pub(crate) reports_suppressed: AtomicU64,
     /// When the last report of a lock that sleeps was printed; all ones before the first.
     pub(crate) sleeping_lock_reported: AtomicU64,
-    pub(crate) preempt_off_since: Vec<AtomicU64>,
+    pub(crate) spans: Mutex<LongestSpans>,
     pub(crate) fail_alloc: Option<u64>,
     pub(crate) allocations: AtomicU64,
     pub(crate) failed: Mutex<Option<FailedAllocation>>,
@@ -163,7 +164,7 @@ impl Linux {
             reports: Mutex::new(Vec::new()),
             reports_suppressed: AtomicU64::new(0),
             sleeping_lock_reported: AtomicU64::new(u64::MAX),
-            preempt_off_since: (0..shape.cpus).map(|_| AtomicU64::new(u64::MAX)).collect(),
+            spans: Mutex::default(),
             fail_alloc: config.fail_alloc,
             allocations: AtomicU64::new(0),
             failed: Mutex::new(None),
@@ -318,6 +319,7 @@ impl Linux {
     /// Forgets what preparation counted.
     pub(crate) fn reset_counters(&self, cx: &Ctx<'_>) {
         self.counters.reset();
+        *self.spans.lock() = LongestSpans::default();
         cx.machine().forget_irqs_off();
     }
 

@@ -51,6 +51,7 @@ mod run;
 pub mod scenario;
 mod sched;
 pub mod set_memory;
+pub mod span;
 pub mod symbols;
 mod sync;
 pub mod task;

@@ -5,6 +5,7 @@
 
 use crate::leaks::{Accounting, Leak};
 use crate::memmap::batch;
+use crate::span::LongestSpans;
 use emu_mmu::Hcall;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -293,6 +294,8 @@ pub struct RunReport {
     pub oops: Option<String>,
     /// Cycles.
     pub cycles: CycleReport,
+    /// Where the longest spans with preemption and with interrupts off were.
+    pub longest_spans: LongestSpans,
     /// The trace that was replayed, what it says itself, and what was odd in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceReport>,

@@ -324,6 +324,7 @@ fn collect(
         accounting: None,
         oops: None,
         cycles: cycles(end),
+        longest_spans: linux.spans.lock().clone(),
         trace: None,
         kernel_log: linux.log.lock().lines(crate::printk::Timestamps::Off),
     };

@@ -12,7 +12,6 @@ use crate::memmap::{self, TIF_NEED_RESCHED, field, global, task};
 use crate::tracepoint::Tracepoint;
 use emu_core::{CpuId, Ctx, Exception, Run, Step};
 use emu_mmu::{Barrier, Ea};
-use std::sync::atomic::Ordering;
 
 /// What one preempt_disable adds.
 pub(crate) const PREEMPT_OFFSET: u64 = 1;
@@ -41,7 +40,7 @@ impl Linux {
         let count = cx.load_u64(ea, "add_preempt_count: load")?;
         cx.store_u64(ea, count.wrapping_add(n), "add_preempt_count: store")?;
         if count == 0 && self.preempt.preempts_kernel() {
-            self.note_preempt_off(cx);
+            cx.begin_span();
         }
         if n == PREEMPT_OFFSET {
             self.note_hold(cx, Hold::PreemptOff);
@@ -61,25 +60,6 @@ impl Linux {
             self.note_hold(cx, Hold::PreemptOn);
         }
         Ok(left)
-    }
-
-    /// Preemption goes off on this CPU: a span begins.
-    pub(crate) fn note_preempt_off(&self, cx: &Ctx<'_>) {
-        self.preempt_off_since[cx.cpu_id().index()].store(cx.now().get(), Ordering::Relaxed);
-    }
-
-    pub(crate) fn forget_preempt_off(&self, cx: &Ctx<'_>) {
-        self.preempt_off_since[cx.cpu_id().index()].store(u64::MAX, Ordering::Relaxed);
-    }
-
-    pub(crate) fn note_preempt_on(&self, cx: &Ctx<'_>) {
-        let since = self.preempt_off_since[cx.cpu_id().index()].swap(u64::MAX, Ordering::Relaxed);
-        if since != u64::MAX {
-            let span = cx.now().get().saturating_sub(since);
-            self.counters
-                .preempt_off_cycles_max
-                .fetch_max(span, Ordering::Relaxed);
-        }
     }
 
     /// preempt_disable(). Nothing where the kernel cannot be preempted, as the two after it.

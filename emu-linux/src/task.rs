@@ -15,7 +15,9 @@ use crate::mm::Mm;
 use crate::sched::SLICE_TICKS;
 use crate::sync::{HARDIRQ_OFFSET, PREEMPT_OFFSET};
 use crate::tracepoint::Tracepoint;
-use emu_core::{ContextEnd, CpuId, Ctx, Cycles, Exception, GuestCode, Interrupt, Run, Vectors};
+use emu_core::{
+    ContextEnd, CpuId, Ctx, Cycles, Exception, GuestCode, Interrupt, OffSpan, Run, Vectors,
+};
 use emu_mmu::{Ea, Fault};
 use std::sync::Arc;
 
@@ -297,7 +299,7 @@ impl Linux {
             if !self.need_resched(cx)? {
                 cx.set_decrementer(Cycles::MAX)?;
                 // Idle time is no preempt-off latency (stop_critical_timings).
-                self.forget_preempt_off(cx);
+                cx.end_span();
                 cx.wait_for_interrupt()?;
             }
             self.idle_woken(cx)?;
@@ -393,6 +395,10 @@ impl Vectors for KernelVectors {
             }
             _ => Err(Exception::Fault(fault)),
         }
+    }
+
+    fn longest_irqs_off(&self, cx: &Ctx<'_>, span: OffSpan) {
+        self.0.keep_span(cx, span, |spans| &mut spans.irqs_off);
     }
 
     fn interrupt(&self, cx: &mut Ctx<'_>, interrupt: Interrupt) -> Run<()> {

@@ -1,6 +1,6 @@
 //! One configuration, one run: the same bytes each time, and a recorded schedule replays.
 
-use crate::support::{operations, policy_names, scenario};
+use crate::support::{assert_accounts, operations, policy_names, scenario};
 use ppc_mmu_emu::linux::{RunConfig, RunReport, ScheduleChoice, scenarios};
 
 /// Everything a run gives, as text: its JSON and its kernel log.
@@ -28,7 +28,9 @@ fn twice(cpus: u16, schedules: &[ScheduleChoice]) {
                 let config = config(info.name, policy, cpus, schedule.clone());
                 let (first, second) = (scenario(info.name, &config), scenario(info.name, &config));
                 assert!(first.counters.context_switches > 0 && first.cycles.total > 0);
-                assert_eq!(bytes(&first), bytes(&second), "{} {config:?}", info.name);
+                let what = format!("{} {config:?}", info.name);
+                assert_eq!(bytes(&first), bytes(&second), "{what}");
+                assert_accounts(&first, &what);
             }
         }
     }

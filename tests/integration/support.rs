@@ -102,6 +102,26 @@ pub fn operations(name: &str, operations: u64) -> Option<u64> {
     }
 }
 
+/// Every cycle has one name: the stack and the parts sum to the total, and each CPU's parts to its clock.
+/// The spans that are told are the longest.
+pub fn assert_accounts(report: &RunReport, what: &str) {
+    let cycles = &report.cycles;
+    assert_eq!(cycles.per_cpu.iter().sum::<u64>(), cycles.total, "{what}");
+    assert_eq!(cycles.stack.values().sum::<u64>(), cycles.total, "{what}");
+    assert_eq!(cycles.parts.values().sum::<u64>(), cycles.total, "{what}");
+    assert_eq!(cycles.parts_per_cpu.len(), cycles.per_cpu.len(), "{what}");
+    for (parts, clock) in cycles.parts_per_cpu.iter().zip(&cycles.per_cpu) {
+        assert_eq!(parts.values().sum::<u64>(), *clock, "{what}");
+    }
+    let (spans, counters) = (&report.longest_spans, &report.counters);
+    for (span, max) in [
+        (&spans.preempt_off, counters.preempt_off_cycles_max),
+        (&spans.irqs_off, counters.irqs_off_cycles_max),
+    ] {
+        assert_eq!(span.as_ref().map_or(0, |span| span.cycles), max, "{what}");
+    }
+}
+
 /// Names of the shipped policies.
 pub fn policy_names() -> Vec<&'static str> {
     let policies = ppc_mmu_emu::linux::policies();

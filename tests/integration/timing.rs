@@ -1,6 +1,6 @@
 //! Functional and cycle timing: the same events where their order is the same.
 
-use crate::support::operations;
+use crate::support::{assert_accounts, operations, scenario};
 use ppc_mmu_emu::linux::{CounterValues, RunConfig, RunReport, Source, Timing, run, scenarios};
 
 /// Longer than any run here: no tick.
@@ -40,13 +40,34 @@ fn one_cpu_without_ticks_counts_the_same() {
             );
             assert!(cycle.counters.ptes_set > 0, "{what}");
             assert_eq!(events(&functional), events(&cycle), "{what}");
-            for report in [&functional, &cycle] {
-                let sum: u64 = report.cycles.parts.values().sum();
-                assert_eq!(sum, report.cycles.total, "{what}");
-            }
+            assert_accounts(&functional, &what);
+            assert_accounts(&cycle, &what);
             assert_eq!(functional.entries_flushed, cycle.entries_flushed, "{what}");
             assert_eq!(functional.oops, cycle.oops, "{what}");
             assert!(functional.cycles.total < cycle.cycles.total, "{what}");
         }
     }
+}
+
+#[test]
+fn the_longest_spans_are_where_the_policy_keeps_preemption_off() {
+    let longest = |policy: &str| {
+        let report = scenario("swapon-swapoff", &RunConfig::new(policy));
+        report.longest_spans.preempt_off.expect("there is one")
+    };
+    let batched = longest("hugh-preempt-fixed");
+    assert!(
+        batched
+            .chain
+            .iter()
+            .any(|f| f.starts_with("apply_to_pte_range"))
+    );
+    assert!(batched.began_in.starts_with("apply_to_pte_range"));
+    // Without a section it is the refill of the CPU's list of free pages.
+    let single = longest("mainline-6.1");
+    assert!(
+        single.chain[0].starts_with("__vmalloc_area_node"),
+        "{single:?}"
+    );
+    assert_eq!((single.comm.as_str(), single.pid), ("swapon", 3230));
 }

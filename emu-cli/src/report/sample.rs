@@ -42,6 +42,7 @@ pub fn clean() -> RunReport {
         parts_per_cpu: Vec::new(),
     };
     RunReport {
+        longest_spans: Default::default(),
         schema: RUN_SCHEMA.to_owned(),
         scenario: "swapon-swapoff".to_owned(),
         policy: "mainline-6.1".to_owned(),

@@ -7,6 +7,7 @@ use emu_linux::leaks::Accounting;
 use emu_linux::report::{
     BATCH_ENTRIES, CounterValues, CycleReport, RunReport, Segment, TraceReport, ViolationReport,
 };
+use emu_linux::span::LongestSpans;
 
 /// Longest schedule that is printed in full, in characters.
 const SCHEDULE_CHARS_MAX: usize = 240;
@@ -36,6 +37,7 @@ pub fn run(report: &RunReport, checked: bool) -> String {
             .map(|oops| wrap(oops, "the kernel died: ", "  "))
             .unwrap_or_default(),
         cycles(&report.cycles),
+        spans(&report.longest_spans),
         groups(report),
         report.trace.as_ref().map(trace).unwrap_or_default(),
     ];
@@ -325,6 +327,36 @@ fn cycles(cycles: &CycleReport) -> String {
     let rows: Vec<Vec<String>> = rows.collect();
     if !rows.is_empty() {
         text.push_str(&indented(&table(&[], rows, "lr")));
+    }
+    text
+}
+
+/// Where the longest spans were.
+fn spans(spans: &LongestSpans) -> String {
+    let kinds = [
+        ("preempt-off", &spans.preempt_off),
+        ("irqs-off", &spans.irqs_off),
+    ];
+    let mut text = String::new();
+    for (kind, span) in kinds {
+        let Some(span) = span else { continue };
+        let began = match span.began_in.as_str() {
+            "" => String::new(),
+            function => format!(" in {function}"),
+        };
+        let told = format!(
+            "{} cycles on CPU {} from cycle {}{began}, to its end by {}/{} in:",
+            grouped(span.cycles),
+            span.cpu,
+            grouped(span.began),
+            span.comm,
+            span.pid,
+        );
+        text.push_str(&wrap(&told, &format!("longest {kind}: "), "  "));
+        match span.chain.is_empty() {
+            true => text.push_str("    no function of the model\n"),
+            false => text.extend(span.chain.iter().map(|frame| format!("    {frame}\n"))),
+        }
     }
     text
 }

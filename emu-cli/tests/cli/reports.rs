@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Of a scenario; a capture adds `trace` and, with insert records, `groups`.
-const RUN_KEYS: [&str; 24] = [
+const RUN_KEYS: [&str; 25] = [
     "schema",
     "checked",
     "entries_queued",
@@ -31,6 +31,7 @@ const RUN_KEYS: [&str; 24] = [
     "reports_suppressed",
     "violations",
     "cycles",
+    "longest_spans",
 ];
 
 const COUNTER_KEYS: [&str; 22] = [

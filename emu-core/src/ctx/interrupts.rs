@@ -72,6 +72,10 @@ impl Ctx<'_> {
         self.begin()?;
         let cpu = self.cpu_ref();
         if cpu.interrupt_due_at() > cpu.clock {
+            // Idle time is nobody's latency.
+            if let Some(span) = self.cpu_mut().end_irqs_off() {
+                self.note_irqs_off(span);
+            }
             self.pause(Pause::Wait);
         }
         Ok(())
@@ -91,8 +95,8 @@ impl Ctx<'_> {
         let cpu = self.cpu_mut();
         let enabled = cpu.interrupts_enabled;
         cpu.reservation = None;
-        cpu.set_interrupts(false);
-        cpu.charge(Category::Hypercalls, entry);
+        self.switch_interrupts(false);
+        self.cpu_mut().charge(Category::Hypercalls, entry);
         let result = body(self);
         self.cpu_mut().charge(Category::Hypercalls, back);
         self.switch_interrupts(enabled);

@@ -4,7 +4,7 @@ use super::*;
 use crate::exception::{Interrupt, Run, Vectors};
 use crate::guest::ContextEnd;
 use crate::scheduler::{Clocked, Random};
-use crate::{Ctx, Event, Interest};
+use crate::{Ctx, Event, Interest, OffSpan};
 use emu_mmu::{Fault, Ra};
 use parking_lot::Mutex;
 
@@ -245,6 +245,67 @@ fn an_observer_hears_of_stores_into_the_table_alone() {
     );
     engine.run().unwrap();
     assert_eq!(*heard.lock(), [(0, 5), (5, 6)]);
+}
+
+/// How long a span was, where it began, functions on the stack at its end.
+type Heard = (u64, Option<&'static str>, usize);
+
+/// Keeps what it is told of spans.
+struct Spans(Arc<Mutex<Vec<Heard>>>);
+
+impl Vectors for Spans {
+    fn storage(&self, _: &mut Ctx<'_>, fault: Fault) -> Run<()> {
+        Err(Exception::Fault(fault))
+    }
+
+    fn interrupt(&self, _: &mut Ctx<'_>, _: Interrupt) -> Run<()> {
+        Ok(())
+    }
+
+    fn longest_irqs_off(&self, cx: &Ctx<'_>, span: OffSpan) {
+        let began = span.began_in.map(|frame| frame.function);
+        let heard = (span.cycles.get(), began, cx.frames().len());
+        self.0.lock().push(heard);
+    }
+}
+
+#[test]
+fn the_longest_spans_are_told_with_where_they_were() {
+    let mut engine = Engine::new(MachineConfig::small_test(), Box::new(Clocked::new())).unwrap();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    engine.machine().set_vectors(Arc::new(Spans(heard.clone())));
+    engine.start_cpu(
+        0,
+        Box::new(move |cx| {
+            cx.set_interrupts(true)?;
+            for (function, work) in [("short", 10), ("long", 100), ("middle", 50)] {
+                cx.call(function, |cx| {
+                    cx.set_interrupts(false)?;
+                    for _ in 0..work {
+                        cx.load_real_u64(COUNTER, "work")?;
+                    }
+                    cx.set_interrupts(true)
+                })?;
+            }
+            let none = cx.end_span();
+            cx.call("begins", |cx| {
+                cx.begin_span();
+                Ok(())
+            })?;
+            cx.load_real_u64(COUNTER, "work")?;
+            let span = cx.end_span();
+            assert_eq!((none, cx.end_span()), (None, None));
+            let told = span.map(|span| (span.cycles.get(), span.began_in.map(|f| f.function)));
+            assert_eq!(told, Some((1, Some("begins"))));
+            Ok(ContextEnd::Halt)
+        }),
+    );
+    let longest = engine.run().unwrap().irqs_off_max.get();
+    let heard = heard.lock();
+    // A CPU begins with interrupts off.
+    let functions: Vec<_> = heard.iter().filter_map(|&(_, began, _)| began).collect();
+    assert_eq!(functions, ["short", "long"]);
+    assert_eq!(heard.last(), Some(&(longest, Some("long"), 1)));
 }
 
 #[test]

@@ -170,8 +170,9 @@ impl Interpreter {
         let enabled = registers.msr & super::registers::MSR_EE != 0;
         if enabled != cpu.interrupts_enabled {
             self.settle(machine, cpu);
-            let span = cpu.set_interrupts(enabled);
-            machine.note_irqs_off(span);
+            if let Some(span) = cpu.set_interrupts(enabled, None) {
+                machine.note_irqs_off(span.cycles);
+            }
         }
     }
 }

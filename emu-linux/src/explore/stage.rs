@@ -374,9 +374,6 @@ impl Linux {
         self.reports_suppressed.store(0, Ordering::Relaxed);
         self.sleeping_lock_reported
             .store(u64::MAX, Ordering::Relaxed);
-        for since in &self.preempt_off_since {
-            since.store(u64::MAX, Ordering::Relaxed);
-        }
         self.allocations.store(0, Ordering::Relaxed);
         *self.failed.lock() = None;
         self.pages_mapped.store(0, Ordering::Relaxed);

@@ -24,7 +24,9 @@ impl Linux {
         }
         let mut gathered = Vec::new();
         self.each_table(cx, mm, start, pages, |linux, cx, first, ptes, count| {
-            linux.zap_pte_range(cx, mm, first, ptes, count, &mut gathered)
+            cx.call("zap_pte_range", |cx| {
+                linux.zap_pte_range(cx, mm, first, ptes, count, &mut gathered)
+            })
         })?;
         self.tlb_flush(cx)?;
         for frame in gathered {
