@@ -11,6 +11,8 @@ mod result;
 mod scenario;
 mod search;
 mod stage;
+#[cfg(test)]
+mod timing_tests;
 
 pub use program::{Op, OpError};
 pub use replay::{ReplayError, ReplayStep, Replayed, replay};

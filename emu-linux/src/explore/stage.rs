@@ -106,9 +106,19 @@ impl Stage {
         policy: Box<dyn LazyMmuPolicy>,
         cpus: u16,
     ) -> Result<Self, ExploreError> {
+        Self::with_timing(scenario, policy, cpus, Timing::Functional)
+    }
+
+    /// The same with a timing; it changes nothing that a plan or a rule sees.
+    pub(super) fn with_timing(
+        scenario: &ExploreScenario,
+        policy: Box<dyn LazyMmuPolicy>,
+        cpus: u16,
+        timing: Timing,
+    ) -> Result<Self, ExploreError> {
         let config = RunConfig {
             htab_bits: Some(HTAB_BITS),
-            timing: Timing::Functional,
+            timing,
             timer_period: Some(TIMER_PERIOD_MAX),
             preempt: scenario.preempt,
             fail_alloc: scenario.fail_alloc,
@@ -206,6 +216,11 @@ impl Stage {
             broken,
             broke_at,
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn linux(&self) -> &Linux {
+        &self.linux
     }
 
     /// What broke in the last run, with what led to it.
