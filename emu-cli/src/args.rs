@@ -109,6 +109,9 @@ pub struct RunArgs {
     /// Write the kernel log there; `-` prints it before the report
     #[arg(long, value_name = "FILE|-")]
     pub kernel_log: Option<PathBuf>,
+    /// Write what happened when there, as a Chrome trace for Perfetto: CPUs, tasks, batches, tlbie and locks
+    #[arg(long, value_name = "FILE")]
+    pub timeline: Option<PathBuf>,
     /// The output.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -209,7 +212,7 @@ mod tests {
     #[test]
     fn every_flag_reaches_its_field() {
         let line = "emu run s --policy p --kernel 6.1 --pages 64k --hpte-pages 4k --machine power9 --set tlb.tlbie=3 --backend lpar --firmware-feature block-remove --batch-size 64 --htab-bits 12 \
-                    --cpus 3 --seed 9 --touch 7 --operations 5 --pin --kernel-log k --json --fail-alloc 2 \
+                    --cpus 3 --seed 9 --touch 7 --operations 5 --pin --kernel-log k --timeline t --json --fail-alloc 2 \
                     --fail-map 6 --timer-period 20000 --migrate-every 4 --preempt none --schedule emu1:3.1 --mode threads --timing functional --no-check -o out";
         let Verb::Run(run) = typed(line).unwrap().verb else {
             panic!("not run")
@@ -251,6 +254,7 @@ mod tests {
             Some(ScheduleChoice::Replay("emu1:3.1".parse().unwrap()))
         );
         assert_eq!(run.kernel_log, Some("k".into()));
+        assert_eq!(run.timeline, Some("t".into()));
         assert_eq!(run.output.output, Some("out".into()));
     }
 

@@ -27,6 +27,8 @@ pub struct RunPlan {
     pub output: Output,
     /// Place of the kernel log, if it is asked for.
     pub kernel_log: Option<Place>,
+    /// Place of the timeline, if it is asked for.
+    pub timeline: Option<Place>,
     /// One run for each allocation, made to fail.
     pub each: bool,
 }
@@ -76,13 +78,31 @@ impl RunPlan {
                 bail!("`emu run` needs `--policy NAME`; `emu policy list` names them all")
             }
         };
+        let config = RunConfig {
+            timeline: args.timeline.is_some(),
+            ..config
+        };
         let output = Output::new(&args.output, &named)?;
         let kernel_log = args.kernel_log.as_deref().map(Place::check).transpose()?;
+        let timeline = args.timeline.as_deref().map(Place::check).transpose()?;
         let each = args.machine.fail_alloc == Some(FailAlloc::Each);
-        if each && kernel_log.is_some() {
+        if each && (kernel_log.is_some() || timeline.is_some()) {
             bail!(
-                "`--fail-alloc each` is many runs and has no one kernel log; name one allocation"
+                "`--fail-alloc each` is many runs and has no one kernel log or timeline; name one allocation"
             );
+        }
+        if let Some(timeline) = &timeline {
+            named.refuse_to_overwrite(timeline)?;
+            let others = [Some(&output.place), kernel_log.as_ref()];
+            if others
+                .into_iter()
+                .flatten()
+                .any(|other| other.path() == timeline.path())
+            {
+                bail!(
+                    "`--timeline` needs a place of its own: name a file that no other output has"
+                );
+            }
         }
         if let Some(log) = &kernel_log {
             named.refuse_to_overwrite(log)?;
@@ -103,6 +123,7 @@ impl RunPlan {
             config,
             output,
             kernel_log,
+            timeline,
             each,
         })
     }

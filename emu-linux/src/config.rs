@@ -255,6 +255,8 @@ pub struct RunConfig {
     pub timing: Timing,
     /// Check the invariants.
     pub check: bool,
+    /// Keep what happened when, for a picture.
+    pub timeline: bool,
 }
 
 impl RunConfig {
@@ -287,6 +289,7 @@ impl RunConfig {
             mode: Mode::Deterministic,
             timing: Timing::Cycle,
             check: true,
+            timeline: false,
         }
     }
 }

@@ -6,6 +6,7 @@
 use crate::functions::Func;
 use crate::kernel::Linux;
 use crate::kernel_path::ENTRY_LOCK;
+use crate::latency::Operation;
 use crate::layout::{RealPte, va};
 use crate::memmap::{global, pcpu};
 use crate::mm::VirtualPage;
@@ -155,14 +156,16 @@ impl Linux {
             return emu_mmu::tlbiel_sequence(&mut LinearTable(cx), &operands);
         }
         let need_lock = !self.lockless_tlbie();
-        if need_lock {
-            self.spin_lock(cx, global::NATIVE_TLBIE_LOCK)?;
-        }
-        emu_mmu::tlbie_sequence(&mut LinearTable(cx), &operands)?;
-        if need_lock {
-            self.spin_unlock(cx, global::NATIVE_TLBIE_LOCK)?;
-        }
-        Ok(())
+        self.timed(cx, Operation::Tlbie, |cx| {
+            if need_lock {
+                self.spin_lock(cx, global::NATIVE_TLBIE_LOCK)?;
+            }
+            emu_mmu::tlbie_sequence(&mut LinearTable(cx), &operands)?;
+            if need_lock {
+                self.spin_unlock(cx, global::NATIVE_TLBIE_LOCK)?;
+            }
+            Ok(())
+        })
     }
 
     /// native_flush_hash_range(): all HPTEs first, then all tlbies under one set of barriers. Which batch

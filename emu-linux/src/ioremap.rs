@@ -7,6 +7,7 @@
 use crate::config::KernelVersion;
 use crate::functions::Func;
 use crate::kernel::{Errno, Kernel, Linux};
+use crate::latency::Operation;
 use crate::memmap::{area, field};
 use emu_core::{Ctx, Run};
 use emu_mmu::{Ea, Ra};
@@ -18,7 +19,7 @@ impl Linux {
     /// ioremap(): maps `bytes` from real address `device`, a multiple of the page size. -EINVAL if it is
     /// none or there are no bytes.
     pub fn ioremap(&self, cx: &mut Ctx<'_>, device: Ra, bytes: u64) -> Kernel<Ea> {
-        cx.call("__ioremap", |cx| {
+        self.timed_call(cx, Operation::Ioremap, "__ioremap", |cx| {
             self.work(cx, Func::Ioremap)?;
             if bytes == 0 || !device.get().is_multiple_of(self.page_bytes()) {
                 return Ok(Err(Errno::Invalid));
@@ -67,7 +68,7 @@ impl Linux {
 
     /// iounmap(): false if no area starts there.
     pub fn iounmap(&self, cx: &mut Ctx<'_>, start: Ea) -> Run<bool> {
-        cx.call("iounmap", |cx| {
+        self.timed_call(cx, Operation::Iounmap, "iounmap", |cx| {
             self.work(cx, Func::Iounmap)?;
             self.remove_empty_area(cx, start)
         })

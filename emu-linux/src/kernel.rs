@@ -9,6 +9,7 @@ use crate::functions::{Func, FunctionCosts};
 use crate::hash_lpar::block_remove_is_offered;
 use crate::injection::FailedAllocation;
 use crate::invariant::Monitor;
+use crate::latency::Latencies;
 use crate::layout::{Layout, va};
 use crate::lazy_mmu::LazyMmuPolicy;
 use crate::leaks::Ledger;
@@ -19,6 +20,8 @@ use crate::printk::{KernelLog, Ratelimit};
 use crate::report::{CounterValues, Counters, KernelReport};
 use crate::span::LongestSpans;
 use crate::symbols::SymbolTable;
+use crate::timeline::Timeline;
+use crate::timing::Timing;
 use crate::tracepoint::{Moment, Tracepoint};
 use emu_core::{Ctx, Cycles, MachineConfig, Run};
 use emu_mmu::{Ea, Hpt, HpteR, HpteV, PageSize, Ra, SegmentSize};
@@ -72,6 +75,10 @@ pub struct Linux {
     /// When the last report of a lock that sleeps was printed; all ones before the first.
     pub(crate) sleeping_lock_reported: AtomicU64,
     pub(crate) spans: Mutex<LongestSpans>,
+    /// If it was asked for.
+    pub(crate) timeline: Option<Mutex<Timeline>>,
+    /// Unless steps take no time.
+    pub(crate) latencies: Option<Latencies>,
     pub(crate) fail_alloc: Option<u64>,
     pub(crate) allocations: AtomicU64,
     pub(crate) failed: Mutex<Option<FailedAllocation>>,
@@ -165,6 +172,10 @@ impl Linux {
             reports_suppressed: AtomicU64::new(0),
             sleeping_lock_reported: AtomicU64::new(u64::MAX),
             spans: Mutex::default(),
+            timeline: config
+                .timeline
+                .then(|| Mutex::new(Timeline::new(costs.frequency_mhz))),
+            latencies: (config.timing == Timing::Cycle).then(Latencies::new),
             fail_alloc: config.fail_alloc,
             allocations: AtomicU64::new(0),
             failed: Mutex::new(None),
@@ -219,6 +230,9 @@ impl Linux {
     pub(crate) fn trace(&self, cx: &Ctx<'_>, tracepoint: Tracepoint) {
         if let Some(monitor) = &self.monitor {
             monitor.lock().tracepoint(self.moment(cx), tracepoint);
+        }
+        if self.timeline.is_some() {
+            self.draw(cx, tracepoint);
         }
     }
 
@@ -320,6 +334,7 @@ impl Linux {
     pub(crate) fn reset_counters(&self, cx: &Ctx<'_>) {
         self.counters.reset();
         *self.spans.lock() = LongestSpans::default();
+        self.latencies.iter().for_each(Latencies::reset);
         cx.machine().forget_irqs_off();
     }
 

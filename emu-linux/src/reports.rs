@@ -6,8 +6,9 @@
 use crate::config::KernelVersion;
 use crate::functions::Func;
 use crate::kernel::Linux;
+use crate::layout::pa;
 use crate::leaks::lock_name;
-use crate::memmap::STACK_BYTES;
+use crate::memmap::{STACK_BYTES, task};
 use crate::printk::{
     Level, reporting_function, scheduling_while_atomic_report, sleeping_lock_report,
     smp_processor_id_report, spinlock_recursion_report, suppressed_line,
@@ -29,6 +30,23 @@ pub(crate) struct AtomicContext {
 }
 
 impl Linux {
+    /// Name and pid of the running task, read without verbs: for reports.
+    pub(crate) fn comm_and_pid(&self, cx: &Ctx<'_>) -> (String, u32) {
+        let pid = pa(Ea::new(cx.local())) + task::PID;
+        let pid = cx.machine().memory().load_u64(pid).unwrap_or(0) as u32;
+        (self.comm_of(cx, cx.local()), pid)
+    }
+
+    /// Name of a task, read without verbs.
+    pub(crate) fn comm_of(&self, cx: &Ctx<'_>, task: u64) -> String {
+        let (at, memory) = (pa(Ea::new(task)), cx.machine().memory());
+        let comm: Vec<u8> = (0..16)
+            .filter_map(|i| memory.load_u8(at + (task::COMM + i)).ok())
+            .take_while(|&byte| byte != 0)
+            .collect();
+        String::from_utf8_lossy(&comm).into_owned()
+    }
+
     /// Prints one line.
     pub(crate) fn printk(&self, cx: &mut Ctx<'_>, level: Level, text: &str) -> Run<()> {
         self.work(cx, Func::Printk)?;

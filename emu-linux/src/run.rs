@@ -9,6 +9,7 @@ use crate::disturbance::Disturbances;
 use crate::invariant::Monitor;
 use crate::kernel::Linux;
 use crate::kernel_path;
+use crate::latency::Latencies;
 use crate::lazy_mmu::LazyMmuPolicy;
 use crate::lazy_mmu::policy;
 use crate::machine::{machine_config, machine_of};
@@ -16,6 +17,7 @@ use crate::mode::Mode;
 use crate::printk::Level;
 use crate::report::{CounterValues, CycleReport, RUN_SCHEMA, RunReport, TraceReport};
 use crate::task::KernelVectors;
+use crate::timeline::Timeline;
 use crate::trace::{Importer, Survey};
 use crate::tracepoint::Moment;
 use crate::watchdog::Watchdog;
@@ -324,7 +326,13 @@ fn collect(
         accounting: None,
         oops: None,
         cycles: cycles(end),
+        timeline: timeline(linux, end),
         longest_spans: linux.spans.lock().clone(),
+        latency: linux
+            .latencies
+            .as_ref()
+            .map(Latencies::values)
+            .unwrap_or_default(),
         trace: None,
         kernel_log: linux.log.lock().lines(crate::printk::Timestamps::Off),
     };
@@ -353,6 +361,14 @@ fn collect(
         report.trace = Some(trace);
     }
     Ok(report)
+}
+
+/// What was drawn.
+fn timeline(linux: &Linux, end: &RunEnd) -> Option<Timeline> {
+    let mut timeline = std::mem::take(&mut *linux.timeline.as_ref()?.lock());
+    let clocks: Vec<u64> = end.cpus.iter().map(|cpu| cpu.clock.get()).collect();
+    timeline.finish(&clocks);
+    Some(timeline)
 }
 
 fn cycles(end: &RunEnd) -> CycleReport {

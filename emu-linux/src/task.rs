@@ -6,6 +6,7 @@ use crate::config::Preempt;
 use crate::functions::Func;
 use crate::kernel::{Errno, Kernel, Linux};
 use crate::kernel_path::{HASH_FAULT, PREEMPTED, SLB_MISS};
+use crate::latency::Operation;
 use crate::layout::pa;
 use crate::memmap::{
     STACKS_END, STACKS_START, STATE_DEAD, STATE_RUNNING, STATE_SLEEPING, field, global, pcpu,
@@ -174,18 +175,6 @@ impl Linux {
             cx.store_u8(field(at, task::COMM + i), byte, "set_task_comm")?;
         }
         Ok(())
-    }
-
-    /// Name and pid of the running task, read without verbs: for reports.
-    pub(crate) fn comm_and_pid(&self, cx: &Ctx<'_>) -> (String, u32) {
-        let at = pa(Ea::new(cx.local()));
-        let memory = cx.machine().memory();
-        let comm: Vec<u8> = (0..16)
-            .filter_map(|i| memory.load_u8(at + (task::COMM + i)).ok())
-            .take_while(|&byte| byte != 0)
-            .collect();
-        let pid = memory.load_u64(at + task::PID).unwrap_or(0) as u32;
-        (String::from_utf8_lossy(&comm).into_owned(), pid)
     }
 
     /// First steps of a new task (schedule_tail): it was switched to with the run-queue lock held.
@@ -387,12 +376,12 @@ pub(crate) struct KernelVectors(pub Arc<Linux>);
 impl Vectors for KernelVectors {
     fn storage(&self, cx: &mut Ctx<'_>, fault: Fault) -> Run<()> {
         match fault {
-            Fault::DataStorage { dar, dsisr } => {
+            Fault::DataStorage { dar, dsisr } => self.0.timed(cx, Operation::HashFault, |cx| {
                 cx.in_path(HASH_FAULT, |cx| self.0.data_storage(cx, fault, dar, dsisr))
-            }
-            Fault::DataSegment { dar } => {
+            }),
+            Fault::DataSegment { dar } => self.0.timed(cx, Operation::SlbMiss, |cx| {
                 cx.in_path(SLB_MISS, |cx| self.0.slb_miss(cx, fault, dar))
-            }
+            }),
             _ => Err(Exception::Fault(fault)),
         }
     }

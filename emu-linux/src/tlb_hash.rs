@@ -6,6 +6,7 @@
 use crate::config::Pages;
 use crate::functions::Func;
 use crate::kernel::Linux;
+use crate::latency::Operation;
 use crate::layout::{RealPte, pa};
 use crate::memmap::{batch, field, percpu_owner};
 use crate::mm::{Mm, VirtualPage};
@@ -149,7 +150,7 @@ impl Linux {
 
     /// __flush_tlb_pending(): one entry goes to flush_hash_page, more to the range routine.
     pub fn flush_tlb_pending(&self, cx: &mut Ctx<'_>, b: Ea) -> Run<()> {
-        cx.call("__flush_tlb_pending", |cx| {
+        self.timed_call(cx, Operation::Flush, "__flush_tlb_pending", |cx| {
             self.work(cx, Func::FlushTlbPending)?;
             let n = cx.load_u64(field(b, batch::INDEX), "__flush_tlb_pending: F1 index")?;
             let cpu = self.smp_processor_id(cx, "__flush_tlb_pending")?;

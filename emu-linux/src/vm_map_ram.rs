@@ -9,6 +9,7 @@ use crate::config::{KernelVersion, Preempt};
 use crate::functions::Func;
 use crate::injection::AllocKind;
 use crate::kernel::{Errno, Kernel, Linux};
+use crate::latency::Operation;
 use crate::memmap::{area, field, pcpu, percpu, vmap_block as block};
 use emu_core::{CpuId, Ctx, Run};
 use emu_mmu::{Ea, Ra};
@@ -22,7 +23,7 @@ const NONE: Ea = Ea::new(0);
 impl Linux {
     /// vm_map_ram(): maps `frames` one behind the other, without a guard page. -EINVAL for none.
     pub fn vm_map_ram(&self, cx: &mut Ctx<'_>, frames: &[Ra]) -> Kernel<Ea> {
-        cx.call("vm_map_ram", |cx| {
+        self.timed_call(cx, Operation::VmMapRam, "vm_map_ram", |cx| {
             self.work(cx, Func::VmMapRam)?;
             let pages = frames.len() as u64;
             let place = match pages {
@@ -60,7 +61,7 @@ impl Linux {
 
     /// vm_unmap_ram() of as many pages as were mapped; false if nothing is there.
     pub fn vm_unmap_ram(&self, cx: &mut Ctx<'_>, start: Ea, pages: u64) -> Run<bool> {
-        cx.call("vm_unmap_ram", |cx| {
+        self.timed_call(cx, Operation::VmUnmapRam, "vm_unmap_ram", |cx| {
             self.work(cx, Func::VmUnmapRam)?;
             if pages <= BLOCK_ALLOC_PAGES_MAX {
                 return self.vb_free(cx, start, pages);

@@ -6,6 +6,7 @@
 use crate::functions::Func;
 use crate::injection::AllocKind;
 use crate::kernel::{Errno, Kernel, Linux};
+use crate::latency::Operation;
 use crate::memmap::{area, field};
 use crate::report::count;
 use emu_core::{Ctx, Run};
@@ -38,7 +39,7 @@ impl Linux {
         bytes: u64,
         align: u64,
     ) -> Kernel<Ea> {
-        cx.call(function, |cx| {
+        self.timed_call(cx, Operation::Vmalloc, function, |cx| {
             self.work(cx, Func::Vmalloc)?;
             if bytes == 0 || !align.is_power_of_two() {
                 return Ok(Err(Errno::Invalid));
@@ -175,7 +176,7 @@ impl Linux {
 
     /// vfree(): false if no area starts there (the kernel warns: "Trying to vfree() nonexistent vm area").
     pub fn vfree(&self, cx: &mut Ctx<'_>, start: Ea) -> Run<bool> {
-        cx.call("__vunmap", |cx| {
+        self.timed_call(cx, Operation::Vfree, "__vunmap", |cx| {
             self.work(cx, Func::Vunmap)?;
             let Some(node) = self.take_area(cx, start)? else {
                 return Ok(false);

@@ -3,6 +3,7 @@
 //! Owns neither frames nor their array. Refuses a guard against mapping one frame twice: the kernel has none.
 
 use crate::kernel::{Errno, Kernel, Linux};
+use crate::latency::Operation;
 use crate::memmap::{area, field};
 use emu_core::{Ctx, Run};
 use emu_mmu::{Ea, Ra};
@@ -10,7 +11,7 @@ use emu_mmu::{Ea, Ra};
 impl Linux {
     /// vmap(): maps `frames` in an area of their own, a guard page behind. -EINVAL for none.
     pub fn vmap(&self, cx: &mut Ctx<'_>, frames: &[Ra]) -> Kernel<Ea> {
-        cx.call("vmap", |cx| {
+        self.timed_call(cx, Operation::Vmap, "vmap", |cx| {
             if frames.is_empty() {
                 return Ok(Err(Errno::Invalid));
             }
@@ -35,6 +36,8 @@ impl Linux {
 
     /// vunmap(): false if no area starts there. The frames stay the caller's.
     pub fn vunmap(&self, cx: &mut Ctx<'_>, start: Ea) -> Run<bool> {
-        cx.call("vunmap", |cx| self.remove_empty_area(cx, start))
+        self.timed_call(cx, Operation::Vunmap, "vunmap", |cx| {
+            self.remove_empty_area(cx, start)
+        })
     }
 }

@@ -7,6 +7,7 @@ use crate::plan::RunPlan;
 use crate::progress::Bar;
 use crate::report::{fail_each, json, layout, text};
 use anyhow::{Result, bail};
+use emu_linux::timeline::Timeline;
 
 /// Runs and reports; the exit code.
 pub fn run(args: RunArgs) -> Result<u8> {
@@ -36,6 +37,10 @@ pub fn run(args: RunArgs) -> Result<u8> {
             }
         }
         outputs.push((place, log.as_str()));
+    }
+    let drawn = report.timeline.as_ref().map(Timeline::chrome_json);
+    if let (Some(place), Some(drawn)) = (&plan.timeline, &drawn) {
+        outputs.push((place, drawn));
     }
     outputs.push((&plan.output.place, told.as_str()));
     let delivered = deliver(&outputs)?;

@@ -2,6 +2,7 @@
 //!
 //! Owns wording and layout. It computes nothing that the library has not counted.
 
+pub mod accounts;
 pub mod bench;
 pub mod capture;
 pub mod comparison;

@@ -43,6 +43,8 @@ pub fn clean() -> RunReport {
     };
     RunReport {
         longest_spans: Default::default(),
+        latency: BTreeMap::new(),
+        timeline: None,
         schema: RUN_SCHEMA.to_owned(),
         scenario: "swapon-swapoff".to_owned(),
         policy: "mainline-6.1".to_owned(),

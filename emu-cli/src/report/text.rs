@@ -2,12 +2,12 @@
 //!
 //! Owns the order and wording of the sections. A section without content is left out.
 
-use super::layout::{count, grouped, indented, percent, printable, table, times, wrap};
+use super::accounts;
+use super::layout::{count, grouped, indented, printable, table, times, wrap};
 use emu_linux::leaks::Accounting;
 use emu_linux::report::{
-    BATCH_ENTRIES, CounterValues, CycleReport, RunReport, Segment, TraceReport, ViolationReport,
+    BATCH_ENTRIES, CounterValues, RunReport, Segment, TraceReport, ViolationReport,
 };
-use emu_linux::span::LongestSpans;
 
 /// Longest schedule that is printed in full, in characters.
 const SCHEDULE_CHARS_MAX: usize = 240;
@@ -36,8 +36,7 @@ pub fn run(report: &RunReport, checked: bool) -> String {
             .as_ref()
             .map(|oops| wrap(oops, "the kernel died: ", "  "))
             .unwrap_or_default(),
-        cycles(&report.cycles),
-        spans(&report.longest_spans),
+        accounts::text(report),
         groups(report),
         report.trace.as_ref().map(trace).unwrap_or_default(),
     ];
@@ -302,61 +301,6 @@ fn accounting(found: &Accounting) -> String {
     text.push_str("leaks:\n");
     for leak in &found.leaks {
         text.push_str(&wrap(&leak.to_string(), "  ", "    "));
-    }
-    text
-}
-
-fn cycles(cycles: &CycleReport) -> String {
-    let mut text = format!("cycles: {}\n", grouped(cycles.total));
-    let clocks = cycles.per_cpu.iter().enumerate();
-    let clocks: Vec<String> = clocks
-        .map(|(cpu, n)| format!("{cpu}: {}", grouped(*n)))
-        .collect();
-    text.push_str(&wrap(&clocks.join(", "), "  CPU ", "      "));
-    let mut stack: Vec<(&String, u64)> = cycles.parts.iter().map(|(name, n)| (name, *n)).collect();
-    stack.retain(|&(_, n)| n > 0);
-    // Stable: equal ones stay in the order of their names.
-    stack.sort_by_key(|&(_, n)| std::cmp::Reverse(n));
-    let rows = stack.into_iter().map(|(name, n)| {
-        vec![
-            name.replace('_', " "),
-            grouped(n),
-            format!("{}%", percent(n, cycles.total)),
-        ]
-    });
-    let rows: Vec<Vec<String>> = rows.collect();
-    if !rows.is_empty() {
-        text.push_str(&indented(&table(&[], rows, "lr")));
-    }
-    text
-}
-
-/// Where the longest spans were.
-fn spans(spans: &LongestSpans) -> String {
-    let kinds = [
-        ("preempt-off", &spans.preempt_off),
-        ("irqs-off", &spans.irqs_off),
-    ];
-    let mut text = String::new();
-    for (kind, span) in kinds {
-        let Some(span) = span else { continue };
-        let began = match span.began_in.as_str() {
-            "" => String::new(),
-            function => format!(" in {function}"),
-        };
-        let told = format!(
-            "{} cycles on CPU {} from cycle {}{began}, to its end by {}/{} in:",
-            grouped(span.cycles),
-            span.cpu,
-            grouped(span.began),
-            span.comm,
-            span.pid,
-        );
-        text.push_str(&wrap(&told, &format!("longest {kind}: "), "  "));
-        match span.chain.is_empty() {
-            true => text.push_str("    no function of the model\n"),
-            false => text.extend(span.chain.iter().map(|frame| format!("    {frame}\n"))),
-        }
     }
     text
 }

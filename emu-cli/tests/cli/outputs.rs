@@ -120,3 +120,20 @@ fn no_colours_and_no_bar_without_a_terminal() {
     let output = emu(&slices(&run(&[]))).output().unwrap();
     assert!(!output.stdout.contains(&0x1b) && output.stderr.is_empty());
 }
+
+#[test]
+fn a_timeline_is_a_file_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace.json");
+    let typed = path.to_str().unwrap();
+    let words = ["run", scenario(), "--policy", "mainline-6.1", "--timeline"];
+    let (code, text) = printed(&[&words[..], &[typed]].concat());
+    assert_eq!(code, 0);
+    assert!(text.contains("latency, cycles"), "{text}");
+    let drawn: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    assert!(drawn["traceEvents"].as_array().unwrap().len() > 100);
+    assert_eq!(names_in(folder.path()), ["trace.json"]);
+    assert!(refused(&[&words[..], &[typed, "-o", typed]].concat()).contains("--timeline"));
+    assert!(refused(&[&words[..], &[typed, "--fail-alloc", "each"]].concat()).contains("timeline"));
+}

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Of a scenario; a capture adds `trace` and, with insert records, `groups`.
-const RUN_KEYS: [&str; 25] = [
+const RUN_KEYS: [&str; 26] = [
     "schema",
     "checked",
     "entries_queued",
@@ -32,6 +32,7 @@ const RUN_KEYS: [&str; 25] = [
     "violations",
     "cycles",
     "longest_spans",
+    "latency",
 ];
 
 const COUNTER_KEYS: [&str; 22] = [

@@ -6,6 +6,7 @@
 use crate::config::Preempt;
 use crate::functions::Func;
 use crate::kernel::{Errno, Kernel, Linux};
+use crate::latency::Operation;
 use crate::memmap::{batch, field};
 use crate::mm::Mm;
 use emu_core::{Ctx, Run};
@@ -15,6 +16,12 @@ impl Linux {
     /// munmap() of `pages` pages: PTEs in lazy sections, one for each PTE table; then the gather flushes
     /// what this CPU's batch still holds and frees the frames.
     pub fn munmap(&self, cx: &mut Ctx<'_>, mm: Mm, start: Ea, pages: u64) -> Run<()> {
+        self.timed(cx, Operation::Munmap, |cx| {
+            self.unmap_region(cx, mm, start, pages)
+        })
+    }
+
+    fn unmap_region(&self, cx: &mut Ctx<'_>, mm: Mm, start: Ea, pages: u64) -> Run<()> {
         self.work(cx, Func::Munmap)?;
         let gather_atomic = self.layout.gather_is_atomic && self.preempt != Preempt::Rt;
         if gather_atomic {
@@ -106,6 +113,10 @@ impl Linux {
 
     /// fork(): a new address space with the same pages, write-protected in both for copy on write.
     pub fn dup_mm(&self, cx: &mut Ctx<'_>, parent: Mm) -> Kernel<Mm> {
+        self.timed(cx, Operation::Fork, |cx| self.dup_mmap(cx, parent))
+    }
+
+    fn dup_mmap(&self, cx: &mut Ctx<'_>, parent: Mm) -> Kernel<Mm> {
         self.work(cx, Func::Fork)?;
         let child = match self.mm_alloc(cx)? {
             Ok(child) => child,
@@ -183,12 +194,14 @@ impl Linux {
         pages: u64,
         write: bool,
     ) -> Run<()> {
-        self.work(cx, Func::Mprotect)?;
-        self.mmap_lock(cx, mm)?;
-        self.each_table(cx, mm, start, pages, |linux, cx, first, ptes, count| {
-            linux.change_pte_range(cx, mm, first, ptes, count, write)
-        })?;
-        self.mmap_unlock(cx, mm)
+        self.timed(cx, Operation::Mprotect, |cx| {
+            self.work(cx, Func::Mprotect)?;
+            self.mmap_lock(cx, mm)?;
+            self.each_table(cx, mm, start, pages, |linux, cx, first, ptes, count| {
+                linux.change_pte_range(cx, mm, first, ptes, count, write)
+            })?;
+            self.mmap_unlock(cx, mm)
+        })
     }
 
     fn change_pte_range(
