@@ -6,6 +6,7 @@ mod bench;
 mod explore;
 mod hpt;
 mod machine;
+mod probe;
 mod profile;
 mod scenario;
 mod sweep;
@@ -18,6 +19,7 @@ pub use hpt::{
     AccessKind, Cpu, DumpArgs, HptVerb, Isa, LoadArgs, Order, TableArgs, TableSource, WalkArgs,
 };
 pub use machine::{FailAlloc, MachineArgs};
+pub use probe::{ProbeVerb, SensitivityArgs};
 pub use profile::ProfileVerb;
 pub use scenario::ScenarioVerb;
 pub use sweep::{SweepArgs, SweepVerb, WorkArgs};
@@ -84,6 +86,9 @@ pub enum Verb {
     /// A modelled figure over a range of settings, for each policy on each machine
     #[command(subcommand)]
     Sweep(SweepVerb),
+    /// What the timing model itself is like
+    #[command(subcommand)]
+    Probe(ProbeVerb),
     /// Hold the MMU against recorded machine states
     Vectors(VectorsArgs),
     /// How fast this program is on this machine, beside what the machine allows

@@ -8,6 +8,7 @@ mod bench;
 mod cmd;
 mod output;
 mod plan;
+mod probe;
 mod progress;
 mod report;
 mod sweep;

@@ -6,7 +6,7 @@
 mod machine;
 mod source;
 
-pub use machine::machine_named;
+pub use machine::{machine_named, machines_named};
 pub use source::{no_scenario, scenario_text};
 
 use crate::args::{CompareArgs, FailAlloc, MachineArgs, OutputArgs, RunArgs};

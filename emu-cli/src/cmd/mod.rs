@@ -8,6 +8,7 @@ mod explore;
 mod hpt;
 mod machine;
 mod policy;
+mod probe;
 mod run;
 mod scenario;
 mod sweep;
@@ -39,6 +40,7 @@ pub fn dispatch(line: CommandLine) -> ExitCode {
         Verb::Replay(args) => explore::replay(&args),
         Verb::Explain(args) => explore::explain(&args),
         Verb::Sweep(verb) => sweep::sweep(&verb),
+        Verb::Probe(verb) => probe::probe(&verb),
         Verb::Vectors(args) => vectors::vectors(&args),
         Verb::Bench(verb) => bench::bench(&verb),
     };

@@ -3,13 +3,12 @@
 use crate::args::{SweepArgs, SweepVerb, WorkArgs};
 use crate::bench::curves::{Axis, Panel, svg_of_panels};
 use crate::output::{Place, deliver};
-use crate::plan::{machine_named, policies_named};
+use crate::plan::{machines_named, policies_named};
 use crate::progress::Bar;
 use crate::report::{json, sweep as report};
 use crate::sweep::{self, Kind, Plan, Report};
 use anyhow::{Result, bail};
-use emu_linux::{MachineProfile, Progress};
-use std::ffi::OsString;
+use emu_linux::Progress;
 
 /// Runs and reports; always 0 when it finishes.
 pub fn sweep(verb: &SweepVerb) -> Result<u8> {
@@ -45,7 +44,7 @@ fn plan(kind: Kind, args: &SweepArgs, values: impl Iterator<Item = u64>) -> Resu
     Ok(Plan {
         kind,
         policies: policies.iter().map(|policy| policy.name).collect(),
-        machines: machines(&args.machines, &args.set)?,
+        machines: machines_named(&args.machines, &args.set)?,
         kernel: args.kernel,
         values,
         pages: None,
@@ -61,33 +60,6 @@ fn with_work(plan: Plan, work: &WorkArgs) -> Plan {
         operations: Some(work.operations),
         ..plan
     }
-}
-
-/// The machines that names with commas between them, or `all`, stand for.
-fn machines(typed: &[OsString], changes: &[String]) -> Result<Vec<MachineProfile>> {
-    let all: Vec<OsString> = MachineProfile::NAMES.map(OsString::from).to_vec();
-    let typed = match typed.iter().any(|name| name == "all") {
-        true if typed.len() > 1 => {
-            bail!("`all` stands alone: `--machines all`, or names with commas between them")
-        }
-        true => &all,
-        false => typed,
-    };
-    let mut machines: Vec<MachineProfile> = Vec::new();
-    for name in typed {
-        let mut machine = machine_named(name)?;
-        if machines.iter().any(|other| other.name() == machine.name()) {
-            bail!(
-                "machine `{}` is named twice; name each once",
-                machine.name()
-            );
-        }
-        for change in changes {
-            machine.set(change)?;
-        }
-        machines.push(machine);
-    }
-    Ok(machines)
 }
 
 fn done(args: &SweepArgs, plan: Plan) -> Result<u8> {

@@ -2,9 +2,9 @@
 
 use super::source::toml_text;
 use crate::args::MachineArgs;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use emu_linux::MachineProfile;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 /// The machine of that name, or of the file of that name.
@@ -20,6 +20,36 @@ pub fn machine_named(typed: &OsStr) -> Result<MachineProfile> {
     }
     let text = toml_text("machine profile", path)?;
     MachineProfile::parse(&text).with_context(|| format!("`{}`", path.display()))
+}
+
+/// The machines that names with commas between them, or `all`, stand for.
+///
+/// # Errors
+/// As [`machine_named`]; `all` beside others, a machine named twice, a change that is refused.
+pub fn machines_named(typed: &[OsString], changes: &[String]) -> Result<Vec<MachineProfile>> {
+    let all: Vec<OsString> = MachineProfile::NAMES.map(OsString::from).to_vec();
+    let typed = match typed.iter().any(|name| name == "all") {
+        true if typed.len() > 1 => {
+            bail!("`all` stands alone: `--machines all`, or names with commas between them")
+        }
+        true => &all,
+        false => typed,
+    };
+    let mut machines: Vec<MachineProfile> = Vec::new();
+    for name in typed {
+        let mut machine = machine_named(name)?;
+        if machines.iter().any(|other| other.name() == machine.name()) {
+            bail!(
+                "machine `{}` is named twice; name each once",
+                machine.name()
+            );
+        }
+        for change in changes {
+            machine.set(change)?;
+        }
+        machines.push(machine);
+    }
+    Ok(machines)
 }
 
 /// The machine that was typed, if one was. Changes are tried on it, or on any machine: all have the same

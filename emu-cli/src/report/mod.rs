@@ -11,6 +11,7 @@ pub mod fail_each;
 pub mod hpt;
 pub mod json;
 pub mod layout;
+pub mod probe;
 pub mod sweep;
 pub mod text;
 pub mod vectors;

@@ -6,6 +6,7 @@ mod hpt;
 mod machines;
 mod outputs;
 mod policies;
+mod probe;
 mod refusals;
 mod reports;
 mod scenarios;

@@ -1,0 +1,85 @@
+//! `emu probe` as text.
+
+use super::layout::{grouped, table, wrap};
+use crate::probe::headline::HEADLINES;
+use crate::probe::sensitivity::{Machine, Ratios, Report};
+
+/// Figures of a machine that are printed; JSON has them all.
+const FIGURES_MAX: usize = 15;
+
+/// `emu probe sensitivity`.
+pub fn sensitivity(report: &Report) -> String {
+    let mut text = String::new();
+    for (headline, number) in HEADLINES.iter().zip(1..) {
+        let first = format!("{number}  {}: ", headline.name);
+        text.push_str(&wrap(headline.about, &first, "   "));
+    }
+    for machine in &report.machines {
+        text.push_str(&ranges(machine));
+        text.push_str(&figures(machine));
+    }
+    text
+}
+
+fn number(figure: f64) -> String {
+    format!("{figure:.3}")
+}
+
+/// What any one figure makes of each ratio.
+fn ranges(machine: &Machine) -> String {
+    let rows = machine.ranges.iter().map(|(name, range)| {
+        let base = machine.ratios.get(name).copied().flatten();
+        vec![
+            (*name).to_owned(),
+            base.map_or("-".to_owned(), number),
+            number(range.least),
+            range.least_by.clone(),
+            number(range.greatest),
+            range.greatest_by.clone(),
+        ]
+    });
+    let head = ["ratio", "as it is", "least", "by", "greatest", "by"];
+    let count = machine.figures.len() as u64;
+    format!(
+        "\n{}, {} estimates, each halved and doubled alone:\n{}",
+        machine.machine,
+        grouped(count),
+        table(&head, rows, "lrrlrl")
+    )
+}
+
+/// The figures that matter most, and the move of each ratio in percent.
+fn figures(machine: &Machine) -> String {
+    let percent = |name: &str, varied: &Option<Ratios>| {
+        let base = machine.ratios.get(name).copied().flatten();
+        let now = varied.as_ref().and_then(|ratios| *ratios.get(name)?);
+        match (base, now) {
+            (Some(base), Some(now)) => format!("{:+.1}", (now / base - 1.0) * 100.0),
+            _ => "-".to_owned(),
+        }
+    };
+    let rows = machine.figures.iter().take(FIGURES_MAX).map(|figure| {
+        let moves = HEADLINES.iter().map(|headline| {
+            let either = [&figure.halved, &figure.doubled].map(|v| percent(headline.name, v));
+            either.join("/")
+        });
+        [figure.path.clone(), grouped(figure.value)]
+            .into_iter()
+            .chain(moves)
+            .collect()
+    });
+    let numbers: Vec<String> = (1..=HEADLINES.len()).map(|n| n.to_string()).collect();
+    let head: Vec<&str> = ["figure", "value"]
+        .into_iter()
+        .chain(numbers.iter().map(String::as_str))
+        .collect();
+    let more = machine.figures.len().saturating_sub(FIGURES_MAX);
+    let rest = match more {
+        0 => String::new(),
+        _ => format!("{more} more figures move every ratio less.\n"),
+    };
+    format!(
+        "\nmoves in percent, halved/doubled:\n{}{rest}",
+        table(&head, rows, "lr")
+    )
+}
