@@ -183,8 +183,29 @@ impl CycleStack {
     }
 }
 
-/// What part of the guest's work a CPU is at, by a number that the guest gives it. Cycles are kept apart
-/// by it.
+/// What the guest works at on a CPU, by a number that the guest gives it: a kernel path, such as giving an
+/// area back. Cycles are kept apart by it, and within it by [`Path`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Job(u8);
+
+impl Job {
+    /// How many there may be.
+    pub const COUNT: usize = 8;
+    /// Nothing the guest has a number for.
+    pub const OTHER: Job = Job(0);
+
+    /// The job of that number, which is taken modulo [`Job::COUNT`].
+    pub const fn new(number: u8) -> Self {
+        Job(number % Self::COUNT as u8)
+    }
+
+    /// The number as an index.
+    pub const fn index(self) -> usize {
+        self.0 as usize % Self::COUNT
+    }
+}
+
+/// What part of its work a CPU is at, by a number that the guest gives it. Cycles are kept apart by it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Path(u8);
 
@@ -205,23 +226,55 @@ impl Path {
     }
 }
 
-/// Cycles of a CPU by path and category. Their sum is its clock.
+/// Where a CPU's cycles go now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PathStacks([CycleStack; Path::COUNT]);
+pub(crate) struct Place(u8);
+
+impl Place {
+    const COUNT: usize = Job::COUNT * Path::COUNT;
+
+    /// The same part of another job.
+    pub const fn with_job(self, job: Job) -> Self {
+        Place((job.index() * Path::COUNT) as u8 + self.0 % Path::COUNT as u8)
+    }
+
+    /// Another part of the same job.
+    pub const fn with_path(self, path: Path) -> Self {
+        Place(self.0 / Path::COUNT as u8 * Path::COUNT as u8 + path.0)
+    }
+
+    const fn of(job: Job, path: Path) -> Self {
+        Place(0).with_job(job).with_path(path)
+    }
+
+    const fn index(self) -> usize {
+        self.0 as usize % Self::COUNT
+    }
+}
+
+/// Cycles of a CPU by job, path and category. Their sum is its clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathStacks([CycleStack; Place::COUNT]);
+
+impl Default for PathStacks {
+    fn default() -> Self {
+        PathStacks([CycleStack::default(); Place::COUNT])
+    }
+}
 
 impl PathStacks {
-    /// Adds cycles to a category of a path.
+    /// Adds cycles to a category of a place.
     #[inline(always)]
-    pub(crate) fn charge(&mut self, path: Path, category: Category, cycles: Cycles) {
-        self.0[path.index()].charge(category, cycles);
+    pub(crate) fn charge(&mut self, place: Place, category: Category, cycles: Cycles) {
+        self.0[place.index()].charge(category, cycles);
     }
 
-    /// Cycles of one path.
-    pub fn of(&self, path: Path) -> &CycleStack {
-        &self.0[path.index()]
+    /// Cycles of one path of a job.
+    pub fn of(&self, job: Job, path: Path) -> &CycleStack {
+        &self.0[Place::of(job, path).index()]
     }
 
-    /// Cycles of all paths, by category.
+    /// Cycles of all jobs and paths, by category.
     pub fn sum(&self) -> CycleStack {
         let mut sum = CycleStack::default();
         self.0.iter().for_each(|stack| sum.merge(stack));
@@ -244,5 +297,24 @@ mod tests {
             stack.total(),
             Cycles::new((1..=Category::COUNT as u64).sum())
         );
+    }
+
+    #[test]
+    fn every_path_of_every_job_has_a_place_of_its_own() {
+        let mut stacks = PathStacks::default();
+        let all =
+            || (0..8).flat_map(|job| (0..16).map(move |path| (Job::new(job), Path::new(path))));
+        for (i, (job, path)) in all().enumerate() {
+            let place = Place::default()
+                .with_path(Path::new(15))
+                .with_job(job)
+                .with_path(path);
+            assert_eq!(place, Place::default().with_path(path).with_job(job));
+            stacks.charge(place, Category::L2, Cycles::new(i as u64));
+        }
+        for (i, (job, path)) in all().enumerate() {
+            assert_eq!(stacks.of(job, path).total(), Cycles::new(i as u64));
+        }
+        assert_eq!(stacks.sum().get(Category::L2), Cycles::new(127 * 64));
     }
 }

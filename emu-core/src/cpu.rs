@@ -2,7 +2,7 @@
 //!
 //! Owns per-CPU hardware state. Refuses to know which task runs: it names a guest context, no more.
 
-use crate::cost::{Category, CycleStack, Cycles, Path, PathStacks};
+use crate::cost::{Category, CycleStack, Cycles, PathStacks, Place};
 use crate::ctx::Frame;
 use crate::guest::ContextId;
 use crate::machine::MachineConfig;
@@ -88,7 +88,7 @@ pub struct CpuReport {
     pub clock: Cycles,
     /// Where its cycles went; they sum to the clock.
     pub stack: CycleStack,
-    /// The same by path.
+    /// The same by job and path.
     pub paths: PathStacks,
     /// What its hardware did.
     pub counters: HardwareCounters,
@@ -118,7 +118,7 @@ pub(crate) struct Cpu {
     pub state: AccessState,
     pub mmu: Mmu,
     pub reservation: Option<(Ra, u64)>,
-    pub path: Path,
+    pub place: Place,
     pub stacks: PathStacks,
     /// Its own caches, unless there is no timing.
     pub caches: Option<OwnCaches>,
@@ -148,7 +148,7 @@ impl Cpu {
             state: AccessState::kernel(),
             mmu: Mmu::new(&config.geometry)?,
             reservation: None,
-            path: Path::OTHER,
+            place: Place::default(),
             stacks: PathStacks::default(),
             caches: (config.costs.has_caches()).then(|| OwnCaches::new(&config.costs, id.0)),
             counters: HardwareCounters::default(),
@@ -178,7 +178,7 @@ impl Cpu {
     pub fn charge(&mut self, category: Category, cycles: u64) {
         let cycles = Cycles::new(cycles);
         self.clock += cycles;
-        self.stacks.charge(self.path, category, cycles);
+        self.stacks.charge(self.place, category, cycles);
     }
 
     /// When the next asynchronous interrupt is due, whether or not it is enabled.

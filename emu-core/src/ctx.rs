@@ -10,7 +10,7 @@ mod memory;
 pub(crate) mod order;
 pub(crate) mod storage;
 
-use crate::cost::{Category, Cycles, Path};
+use crate::cost::{Category, Cycles, Job, Path, Place};
 use crate::cpu::{Cpu, CpuId, OffSince, OffSpan};
 use crate::exception::{Exception, Interrupt, Run, Step};
 use crate::guest::{GuestYielder, Pause};
@@ -36,7 +36,7 @@ pub struct Ctx<'y> {
     yielder: &'y GuestYielder,
     local: u64,
     frames: Vec<Frame>,
-    path: Path,
+    place: Place,
 }
 
 impl std::fmt::Debug for Ctx<'_> {
@@ -50,14 +50,14 @@ impl std::fmt::Debug for Ctx<'_> {
 
 impl<'y> Ctx<'y> {
     pub(crate) fn new(machine: Arc<Machine>, mut cpu: Box<Cpu>, yielder: &'y GuestYielder) -> Self {
-        cpu.path = Path::OTHER;
+        cpu.place = Place::default();
         Ctx {
             machine,
             cpu: Some(cpu),
             yielder,
             local: 0,
             frames: Vec::new(),
-            path: Path::OTHER,
+            place: Place::default(),
         }
     }
 
@@ -202,7 +202,7 @@ impl<'y> Ctx<'y> {
     fn pause(&mut self, why: Pause) {
         let cpu = self.cpu.take().expect("a running context has its CPU");
         let mut cpu = self.yielder.suspend((cpu, why));
-        cpu.path = self.path;
+        cpu.place = self.place;
         cpu.local = self.local;
         self.cpu = Some(cpu);
     }
@@ -317,16 +317,27 @@ impl<'y> Ctx<'y> {
     /// Runs a part of the guest's work; its cycles are kept under `path`, unless it is in another inside.
     #[inline]
     pub fn in_path<T>(&mut self, path: Path, body: impl FnOnce(&mut Self) -> Run<T>) -> Run<T> {
-        let before = self.set_path(path);
+        self.in_place(self.place.with_path(path), body)
+    }
+
+    /// Runs a job of the guest; its cycles are kept under `job`, unless it does another inside.
+    #[inline]
+    pub fn in_job<T>(&mut self, job: Job, body: impl FnOnce(&mut Self) -> Run<T>) -> Run<T> {
+        self.in_place(self.place.with_job(job), body)
+    }
+
+    #[inline]
+    fn in_place<T>(&mut self, place: Place, body: impl FnOnce(&mut Self) -> Run<T>) -> Run<T> {
+        let before = self.set_place(place);
         let result = body(self);
-        self.set_path(before);
+        self.set_place(before);
         result
     }
 
     #[inline]
-    fn set_path(&mut self, path: Path) -> Path {
-        self.cpu_mut().path = path;
-        std::mem::replace(&mut self.path, path)
+    fn set_place(&mut self, place: Place) -> Place {
+        self.cpu_mut().place = place;
+        std::mem::replace(&mut self.place, place)
     }
 
     /// Names the inlined call that the innermost function is in.

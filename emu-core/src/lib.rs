@@ -42,7 +42,7 @@ mod scheduler;
 mod sync;
 mod timing;
 
-pub use cost::{Category, CycleStack, Cycles, Path, PathStacks};
+pub use cost::{Category, CycleStack, Cycles, Job, Path, PathStacks};
 pub use cpu::{CpuId, CpuReport, HardwareCounters, OffSpan};
 pub use ctx::{Ctx, Frame};
 pub use engine::{Engine, EngineError, RunEnd};

@@ -4,7 +4,7 @@
 //! name: what waits for a named piece of hardware (TLB, SLB, a cache level) has that piece's, and the
 //! rest has the path's. So the names sum to the total exactly. Refuses to charge: the verbs do.
 
-use emu_core::{Category, CpuReport, Path};
+use emu_core::{Category, CpuReport, Job, Path};
 use std::collections::BTreeMap;
 
 /// Storing and changing Linux PTEs.
@@ -23,6 +23,33 @@ pub(crate) const HASH_FAULT: Path = Path::new(6);
 pub(crate) const SLB_MISS: Path = Path::new(7);
 /// Timer and other interrupts, the scheduler, context switches.
 pub(crate) const PREEMPTED: Path = Path::new(8);
+
+/// Mapping into the kernel's address space.
+pub(crate) const MAP: Job = Job::new(1);
+/// Unmapping from it, and freeing.
+pub(crate) const UNMAP: Job = Job::new(2);
+/// Page faults and hash faults.
+pub(crate) const FAULT: Job = Job::new(3);
+/// Segment misses.
+pub(crate) const SEGMENT: Job = Job::new(4);
+/// Flushes: of a batch, of a page, and the tlbies.
+pub(crate) const FLUSH: Job = Job::new(5);
+/// Changes of a process's mappings.
+pub(crate) const USER: Job = Job::new(6);
+/// Interrupts, the scheduler, context switches.
+pub(crate) const SCHEDULE: Job = Job::new(7);
+
+/// The kernel paths and their names, in the order of a report.
+const JOBS: [(Job, &str); Job::COUNT] = [
+    (MAP, "map"),
+    (UNMAP, "unmap"),
+    (FAULT, "hash_fault"),
+    (SEGMENT, "slb_miss"),
+    (FLUSH, "flush"),
+    (USER, "user_mappings"),
+    (SCHEDULE, "schedule"),
+    (Job::OTHER, OTHER_PART),
+];
 
 const PATHS: [Path; 9] = [
     Path::OTHER,
@@ -106,13 +133,32 @@ fn part(path: Path, category: Category) -> &'static str {
 pub(crate) fn parts(cpu: &CpuReport) -> BTreeMap<String, u64> {
     let names = PART_NAMES.into_iter().chain([OTHER_PART]);
     let mut parts: BTreeMap<String, u64> = names.map(|name| (name.to_owned(), 0)).collect();
-    for path in PATHS {
-        for category in Category::ALL {
-            let cycles = cpu.paths.of(path).get(category).get();
-            *parts.entry(part(path, category).to_owned()).or_default() += cycles;
-        }
+    for (job, _) in JOBS {
+        add(&mut parts, cpu, job);
     }
     parts
+}
+
+fn add(parts: &mut BTreeMap<String, u64>, cpu: &CpuReport, job: Job) {
+    for path in PATHS {
+        for category in Category::ALL {
+            let cycles = cpu.paths.of(job, path).get(category).get();
+            if cycles > 0 {
+                *parts.entry(part(path, category).to_owned()).or_default() += cycles;
+            }
+        }
+    }
+}
+
+/// Cycles of all CPUs by kernel path, and of each by name; what is nothing is left out. They sum to the sum of
+/// the clocks.
+pub(crate) fn paths(cpus: &[CpuReport]) -> BTreeMap<String, BTreeMap<String, u64>> {
+    let of_job = |(job, name): (Job, &str)| {
+        let mut parts = BTreeMap::new();
+        cpus.iter().for_each(|cpu| add(&mut parts, cpu, job));
+        (!parts.is_empty()).then(|| (name.to_owned(), parts))
+    };
+    JOBS.into_iter().filter_map(of_job).collect()
 }
 
 /// The sum of several CPUs.
@@ -136,6 +182,13 @@ mod tests {
                 assert!(PART_NAMES.contains(&name) || name == OTHER_PART, "{name}");
             }
         }
+    }
+
+    #[test]
+    fn every_job_has_a_name() {
+        let mut numbers = JOBS.map(|(job, _)| job.index());
+        numbers.sort_unstable();
+        assert_eq!(numbers, std::array::from_fn(|i| i));
     }
 
     #[test]

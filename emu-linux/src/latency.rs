@@ -6,7 +6,8 @@
 //! whose steps take no time.
 
 use crate::kernel::Linux;
-use emu_core::{Ctx, Run};
+use crate::kernel_path::{FAULT, FLUSH, MAP, SEGMENT, UNMAP, USER};
+use emu_core::{Ctx, Job, Run};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -46,6 +47,20 @@ operations! {
 }
 
 impl Operation {
+    /// The kernel path that it is on.
+    const fn job(self) -> Job {
+        match self {
+            Operation::Vmalloc | Operation::Vmap | Operation::VmMapRam | Operation::Ioremap => MAP,
+            Operation::Vfree | Operation::Vunmap | Operation::VmUnmapRam | Operation::Iounmap => {
+                UNMAP
+            }
+            Operation::Munmap | Operation::Mprotect | Operation::Fork => USER,
+            Operation::HashFault => FAULT,
+            Operation::SlbMiss => SEGMENT,
+            Operation::Flush | Operation::Tlbie => FLUSH,
+        }
+    }
+
     /// The name in reports.
     pub(crate) const fn name(self) -> &'static str {
         Self::NAMES[self as usize]
@@ -109,7 +124,10 @@ impl Latencies {
             });
         }
         if let Some(kept) = &mut *kept {
-            kept.histogram.saturating_record(cycles);
+            // It grows; beyond what it can grow to, the greatest bucket takes it.
+            if kept.histogram.record(cycles).is_err() {
+                kept.histogram.saturating_record(cycles);
+            }
             kept.min = kept.min.min(cycles);
             kept.max = kept.max.max(cycles);
         }
@@ -155,7 +173,7 @@ impl Linux {
         body: impl FnOnce(&mut Ctx<'_>) -> Run<T>,
     ) -> Run<T> {
         let began = cx.now();
-        let done = body(cx)?;
+        let done = cx.in_job(operation.job(), body)?;
         if let Some(latencies) = &self.latencies {
             latencies.record(operation, cx.now().saturating_sub(began).get());
         }

@@ -234,7 +234,10 @@ pub struct CycleReport {
     /// Part of the kernel's work, by the names of [`crate::PART_NAMES`] and [`crate::OTHER_PART`] -> cycles;
     /// they sum to `total`.
     pub parts: BTreeMap<String, u64>,
-    /// The same for each CPU; they sum to its clock.
+    /// Kernel path -> the parts of its cycles; all of them sum to `total`. A flush within an unmapping is a
+    /// flush, and a fault within it a fault.
+    pub paths: BTreeMap<String, BTreeMap<String, u64>>,
+    /// The parts for each CPU; they sum to its clock.
     pub parts_per_cpu: Vec<BTreeMap<String, u64>>,
 }
 

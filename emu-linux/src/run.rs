@@ -385,6 +385,7 @@ fn cycles(end: &RunEnd) -> CycleReport {
             .map(|category| (category.name().to_owned(), stack.get(category).get()))
             .collect(),
         parts: kernel_path::sum(&parts),
+        paths: kernel_path::paths(&end.cpus),
         parts_per_cpu: parts,
     }
 }

@@ -6,7 +6,7 @@
 use crate::config::Preempt;
 use crate::functions::Func;
 use crate::kernel::Linux;
-use crate::kernel_path::PREEMPTED;
+use crate::kernel_path::{PREEMPTED, SCHEDULE};
 use crate::memmap::{STATE_RUNNING, STATE_SLEEPING, TIF_NEED_RESCHED, field, pcpu, percpu, task};
 use crate::report::count;
 use crate::sync::PREEMPT_ACTIVE;
@@ -72,7 +72,9 @@ impl Linux {
 
     /// One turn of schedule(). Returns when this task runs again, perhaps on another CPU.
     fn schedule_once(&self, cx: &mut Ctx<'_>, preempted: bool) -> Run<()> {
-        cx.in_path(PREEMPTED, |cx| self.schedule_turn(cx, preempted))
+        cx.in_job(SCHEDULE, |cx| {
+            cx.in_path(PREEMPTED, |cx| self.schedule_turn(cx, preempted))
+        })
     }
 
     fn schedule_turn(&self, cx: &mut Ctx<'_>, preempted: bool) -> Run<()> {

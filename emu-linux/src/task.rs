@@ -5,7 +5,7 @@
 use crate::config::Preempt;
 use crate::functions::Func;
 use crate::kernel::{Errno, Kernel, Linux};
-use crate::kernel_path::{HASH_FAULT, PREEMPTED, SLB_MISS};
+use crate::kernel_path::{HASH_FAULT, PREEMPTED, SCHEDULE, SLB_MISS};
 use crate::latency::Operation;
 use crate::layout::pa;
 use crate::memmap::{
@@ -391,7 +391,9 @@ impl Vectors for KernelVectors {
     }
 
     fn interrupt(&self, cx: &mut Ctx<'_>, interrupt: Interrupt) -> Run<()> {
-        cx.in_path(PREEMPTED, |cx| self.0.handle_interrupt(cx, interrupt))
+        cx.in_job(SCHEDULE, |cx| {
+            cx.in_path(PREEMPTED, |cx| self.0.handle_interrupt(cx, interrupt))
+        })
     }
 }
 

@@ -307,7 +307,8 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&timeline.chrome_json()).unwrap();
         let events = json["traceEvents"].as_array().unwrap();
         let slice = events.iter().find(|event| event["ph"] == "X").unwrap();
-        assert_eq!((&slice["ts"], &slice["dur"]), (&1.0.into(), &1.5.into()));
+        let micros = ["ts", "dur"].map(|key| slice[key].as_f64());
+        assert_eq!(micros, [Some(1.0), Some(1.5)]);
         assert_eq!(slice["name"], "a \"name\"");
         let row = events.iter().find(|event| event["name"] == "thread_name");
         assert_eq!(row.unwrap()["args"]["name"], "CPU 3");

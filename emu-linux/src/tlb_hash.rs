@@ -6,6 +6,7 @@
 use crate::config::Pages;
 use crate::functions::Func;
 use crate::kernel::Linux;
+use crate::kernel_path::FLUSH;
 use crate::latency::Operation;
 use crate::layout::{RealPte, pa};
 use crate::memmap::{batch, field, percpu_owner};
@@ -206,11 +207,13 @@ impl Linux {
         local: bool,
     ) -> Run<()> {
         cx.call("flush_hash_page", |cx| {
-            self.work(cx, Func::FlushHashPage)?;
-            for (page, index) in self.recorded_slots(page, rpte) {
-                self.hpte_invalidate(cx, index, page, local)?;
-            }
-            Ok(())
+            cx.in_job(FLUSH, |cx| {
+                self.work(cx, Func::FlushHashPage)?;
+                for (page, index) in self.recorded_slots(page, rpte) {
+                    self.hpte_invalidate(cx, index, page, local)?;
+                }
+                Ok(())
+            })
         })
     }
 

@@ -95,9 +95,8 @@ pub fn scenario(name: &str, config: &RunConfig) -> RunReport {
 pub fn operations(name: &str, operations: u64) -> Option<u64> {
     match name {
         "swapon-swapoff" => None,
-        "vm-map-ram" | "ioremap" | "alloc-vm-area" | "module-load" | "kasan-populate" => {
-            Some(operations / 10 + 1)
-        }
+        "vm-map-ram" | "ioremap" | "alloc-vm-area" | "module-load" | "kasan-populate"
+        | "vmalloc-areas" | "user-unmap" => Some(operations / 10 + 1),
         _ => Some(operations),
     }
 }
@@ -113,6 +112,8 @@ pub fn assert_accounts(report: &RunReport, what: &str) {
     for (parts, clock) in cycles.parts_per_cpu.iter().zip(&cycles.per_cpu) {
         assert_eq!(parts.values().sum::<u64>(), *clock, "{what}");
     }
+    let of_paths = cycles.paths.values().flat_map(|parts| parts.values());
+    assert_eq!(of_paths.sum::<u64>(), cycles.total, "{what}");
     let (spans, counters) = (&report.longest_spans, &report.counters);
     for (span, max) in [
         (&spans.preempt_off, counters.preempt_off_cycles_max),

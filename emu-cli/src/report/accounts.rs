@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 pub fn text(report: &RunReport) -> String {
     let sections = [
         cycles(&report.cycles),
+        paths(&report.cycles),
         spans(&report.longest_spans),
         latency(&report.latency),
     ];
@@ -41,6 +42,36 @@ fn cycles(cycles: &CycleReport) -> String {
         text.push_str(&indented(&table(&[], rows, "lr")));
     }
     text
+}
+
+/// Parts of a kernel path that are named.
+const PARTS_NAMED: usize = 3;
+
+/// The kernel paths, and what each spent most on.
+fn paths(cycles: &CycleReport) -> String {
+    let mut paths: Vec<_> = cycles.paths.iter().collect();
+    // Stable: equal ones stay in the order of their names.
+    paths.sort_by_key(|(_, parts)| std::cmp::Reverse(parts.values().sum::<u64>()));
+    let rows = paths.into_iter().map(|(name, parts)| {
+        let all = parts.values().sum::<u64>();
+        let mut parts: Vec<_> = parts.iter().collect();
+        parts.sort_by_key(|&(_, &n)| std::cmp::Reverse(n));
+        let most = parts.into_iter().take(PARTS_NAMED);
+        let most =
+            most.map(|(part, &n)| format!("{} {}%", part.replace('_', " "), percent(n, all)));
+        vec![
+            name.replace('_', " "),
+            grouped(all),
+            format!("{}%", percent(all, cycles.total)),
+            most.collect::<Vec<_>>().join(", "),
+        ]
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let head = ["kernel path", "cycles", "", "of them"];
+    table(&head, rows, "lrrl")
 }
 
 /// Where the longest spans were.

@@ -39,6 +39,7 @@ pub fn clean() -> RunReport {
         per_cpu: vec![7000, 3000],
         stack: stack.map(|(name, cycles)| (name.to_owned(), cycles)).into(),
         parts: parts.map(|(name, cycles)| (name.to_owned(), cycles)).into(),
+        paths: BTreeMap::new(),
         parts_per_cpu: Vec::new(),
     };
     RunReport {

@@ -22,7 +22,7 @@ pub fn text(report: &Report) -> String {
         Kind::Batch | Kind::Cpus | Kind::Scope => {
             "\nBusy cycles of all CPUs for each page that is mapped, touched and unmapped.\n"
         }
-        Kind::PreemptOff => "\nIdle time excluded.\n",
+        Kind::PreemptOff => "\nIdle time excluded; `emu run` names where the longest span was.\n",
         Kind::Seed => {
             "\nCycles of all CPUs, idle ones too. broken: seeds in which a rule was broken.\n"
         }

@@ -160,7 +160,14 @@ fn a_run_has_exactly_the_keys_of_its_schema() {
     assert_eq!(keys(&run["counters"]), set(&COUNTER_KEYS));
     assert_eq!(
         keys(&run["cycles"]),
-        set(&["total", "per_cpu", "stack", "parts", "parts_per_cpu"])
+        set(&[
+            "total",
+            "per_cpu",
+            "stack",
+            "parts",
+            "paths",
+            "parts_per_cpu"
+        ])
     );
     let violation = &run["violations"][0];
     assert_eq!(keys(violation), set(&["kind", "count", "first"]));

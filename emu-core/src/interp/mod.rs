@@ -21,7 +21,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 
-use crate::cost::{Category, Path};
+use crate::cost::{Category, Place};
 use crate::cpu::Cpu;
 use crate::guest::Outcome;
 use crate::guest::Pause;
@@ -149,7 +149,7 @@ impl Interpreter {
 
     /// Runs until the CPU's budget is used up or something else is to be done.
     pub(crate) fn resume(&mut self, machine: &Machine, cpu: &mut Cpu) -> Outcome {
-        cpu.path = Path::OTHER;
+        cpu.place = Place::default();
         self.machine_state_changed(machine, cpu);
         let code = machine.code();
         let outcome = match self.tracer.is_some() {
