@@ -1,7 +1,8 @@
 //! Fixed-point arithmetic and compares (Power ISA 2.07 Book I 3.3.9 to 3.3.10).
 //!
 //! Owns carries and overflow. Where the architecture leaves a result undefined it is QEMU's: the high
-//! word of a word's quotient is 0, and a division that overflows gives its dividend, or 0 if extended.
+//! word of a word's quotient is 0 (of divwe its sign), and a division that overflows gives its dividend, or
+//! 0 if extended.
 
 use super::op::{Decoded, Op};
 use super::{Code, Flow, Interpreter};
@@ -164,7 +165,7 @@ impl Interpreter {
             Op::Divwe => (i64::from(ra as i32) << 32)
                 .checked_div(i64::from(rb as i32))
                 .and_then(|q| i32::try_from(q).ok())
-                .map(|q| u64::from(q as u32)),
+                .map(|q| q as u64),
             Op::Divweu => (u64::from(ra as u32) << 32)
                 .checked_div(u64::from(rb as u32))
                 .filter(|&q| q <= u64::from(u32::MAX)),

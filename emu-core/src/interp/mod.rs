@@ -11,6 +11,8 @@ mod execute;
 mod fixed;
 mod interrupts;
 mod op;
+#[cfg(test)]
+mod qemu;
 mod registers;
 mod reserve;
 mod rotate;
