@@ -3,6 +3,7 @@
 //! Owns the syntax. Names that only the library knows (scenarios, policies) are [`plan`](crate::plan)'s.
 
 mod bench;
+mod exec;
 mod explore;
 mod hpt;
 mod machine;
@@ -14,6 +15,7 @@ mod trace;
 mod vectors;
 
 pub use bench::{BenchFlushArgs, BenchHptArgs, BenchReplayArgs, BenchTranslateArgs, BenchVerb};
+pub use exec::ExecArgs;
 pub use explore::{ExplainArgs, ExploreArgs, ReplayArgs, StrategyName};
 pub use hpt::{
     AccessKind, Cpu, DumpArgs, HptVerb, Isa, LoadArgs, Order, TableArgs, TableSource, WalkArgs,
@@ -43,7 +45,7 @@ Examples:
   emu explore unmap-vs-cow --policies mmotm       every interleaving within a bound
 
 Exit status: 0; 1 if what was looked for was found (`run`, `explore`, `replay`: a broken invariant; `vectors`: one that
-failed; `hpt check`: a page with two entries); 2 for any error.";
+failed; `hpt check`: a page with two entries; `exec`: a guest that halted with 1); 2 for any error.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -89,6 +91,8 @@ pub enum Verb {
     /// What the timing model itself is like
     #[command(subcommand)]
     Probe(ProbeVerb),
+    /// Run a program in PPC64 machine code on the machine itself
+    Exec(ExecArgs),
     /// Hold the MMU against recorded machine states
     Vectors(VectorsArgs),
     /// How fast this program is on this machine, beside what the machine allows

@@ -6,6 +6,7 @@
 mod args;
 mod bench;
 mod cmd;
+mod exec;
 mod output;
 mod plan;
 mod probe;

@@ -50,7 +50,7 @@ pub use exception::{Exception, Interrupt, Run, Step, Vectors};
 pub use guest::{ContextEnd, ContextId, GuestCode};
 pub use interp::{
     Console, Interpreter, MSR_DR, MSR_EE, MSR_HV, MSR_IR, MSR_LE, MSR_ME, MSR_PR, MSR_RI, MSR_SF,
-    Registers, Tracer,
+    Registers, Tracer, disassemble,
 };
 pub use machine::{Machine, MachineConfig};
 pub use probe::{Event, Interest, Observer};

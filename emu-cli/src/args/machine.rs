@@ -127,7 +127,7 @@ impl MachineArgs {
     }
 }
 
-fn mode_parser() -> impl TypedValueParser<Value = Mode> {
+pub(super) fn mode_parser() -> impl TypedValueParser<Value = Mode> {
     PossibleValuesParser::new(Mode::ALL.map(Mode::name)).try_map(|typed| {
         Mode::ALL
             .into_iter()
@@ -136,7 +136,7 @@ fn mode_parser() -> impl TypedValueParser<Value = Mode> {
     })
 }
 
-fn timing_parser() -> impl TypedValueParser<Value = Timing> {
+pub(super) fn timing_parser() -> impl TypedValueParser<Value = Timing> {
     PossibleValuesParser::new(Timing::ALL.map(Timing::name)).try_map(|typed| {
         Timing::ALL
             .into_iter()

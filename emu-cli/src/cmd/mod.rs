@@ -4,6 +4,7 @@
 
 mod bench;
 mod compare;
+mod exec;
 mod explore;
 mod hpt;
 mod machine;
@@ -41,6 +42,7 @@ pub fn dispatch(line: CommandLine) -> ExitCode {
         Verb::Explain(args) => explore::explain(&args),
         Verb::Sweep(verb) => sweep::sweep(&verb),
         Verb::Probe(verb) => probe::probe(&verb),
+        Verb::Exec(args) => exec::exec(&args),
         Verb::Vectors(args) => vectors::vectors(&args),
         Verb::Bench(verb) => bench::bench(&verb),
     };

@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod bench;
 pub mod capture;
 pub mod comparison;
+pub mod exec;
 pub mod explore;
 pub mod fail_each;
 pub mod hpt;

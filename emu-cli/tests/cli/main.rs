@@ -1,6 +1,7 @@
 //! The command as a user meets it: what it refuses, what it prints, how it ends.
 
 mod bench;
+mod exec;
 mod explore;
 mod hpt;
 mod machines;

@@ -7,7 +7,7 @@
 use super::op::{Decoded, OE, Op, RC, WRAP};
 use powerpc::{Extension, Extensions, Ins, Opcode};
 
-const EXTENSIONS: Extensions = Extensions::from_extension(Extension::Ppc64);
+pub(super) const EXTENSIONS: Extensions = Extensions::from_extension(Extension::Ppc64);
 
 /// Which fields an instruction has.
 #[derive(Clone, Copy)]

@@ -7,6 +7,7 @@
 
 mod code;
 mod decode;
+mod disassemble;
 mod execute;
 mod fixed;
 mod interrupts;
@@ -30,6 +31,7 @@ use crate::guest::Pause;
 use crate::machine::Machine;
 pub(crate) use code::Code;
 use code::CodePage;
+pub use disassemble::disassemble;
 use emu_mmu::{AccessState, Fault, TlbieForm};
 pub use registers::{
     MSR_DR, MSR_EE, MSR_HV, MSR_IR, MSR_LE, MSR_ME, MSR_PR, MSR_RI, MSR_SF, Registers,
