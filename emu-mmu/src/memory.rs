@@ -6,6 +6,7 @@
 
 use core::fmt;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -66,6 +67,9 @@ pub struct GuestMemory {
     len: u64,
     /// What stores overwrote, if anybody wants it back.
     journal: OnceLock<Journal>,
+    /// Stores below this address need no journal: all, or none. One compare finds both those that do and
+    /// those out of bounds.
+    unjournalled: AtomicU64,
 }
 
 // SAFETY: needed because `base` is a raw pointer. It points into `map`, which `self` owns and never
@@ -103,10 +107,11 @@ macro_rules! access {
         /// [`MemoryError::OutOfBounds`] or [`MemoryError::Misaligned`].
         #[inline]
         pub fn $store(&self, ra: Ra, value: $ty) -> Result<(), MemoryError> {
-            let p = self.at(ra, size_of::<$ty>() as u64)?.cast::<$ty>();
-            // SAFETY: as for the load of this size.
-            let word = unsafe { <$atomic>::from_ptr(p) };
-            self.write(ra, || word.store(value.to_be(), Ordering::Release))
+            self.write(ra, size_of::<$ty>() as u64, |p| {
+                // SAFETY: as for the load of this size.
+                let word = unsafe { <$atomic>::from_ptr(p.cast()) };
+                word.store(value.to_be(), Ordering::Release);
+            })
         }
     };
 }
@@ -119,10 +124,9 @@ macro_rules! compare_exchange {
         /// [`MemoryError::OutOfBounds`] or [`MemoryError::Misaligned`].
         #[inline]
         pub fn $name(&self, ra: Ra, old: $ty, new: $ty) -> Result<Result<$ty, $ty>, MemoryError> {
-            let p = self.at(ra, size_of::<$ty>() as u64)?.cast::<$ty>();
-            // SAFETY: as for the load of this size.
-            let word = unsafe { <$atomic>::from_ptr(p) };
-            let seen = self.write(ra, || {
+            let seen = self.write(ra, size_of::<$ty>() as u64, |p| {
+                // SAFETY: as for the load of this size.
+                let word = unsafe { <$atomic>::from_ptr(p.cast()) };
                 word.compare_exchange(
                     old.to_be(),
                     new.to_be(),
@@ -162,6 +166,7 @@ impl GuestMemory {
             base,
             len: len_bytes,
             journal: OnceLock::new(),
+            unjournalled: AtomicU64::new(len_bytes),
         })
     }
 
@@ -192,12 +197,34 @@ impl GuestMemory {
         Ok(unsafe { self.base.add(ra.get() as usize) })
     }
 
-    /// Does one store, under the journal if there is one.
+    /// Does one store of `bytes` bytes, under the journal if there is one.
     #[inline(always)]
-    fn write<T>(&self, ra: Ra, write: impl FnOnce() -> T) -> Result<T, MemoryError> {
+    fn write<T>(
+        &self,
+        ra: Ra,
+        bytes: u64,
+        write: impl FnOnce(*mut u8) -> T,
+    ) -> Result<T, MemoryError> {
+        if ra.get() < self.unjournalled.load(Ordering::Relaxed) && ra.get() & (bytes - 1) == 0 {
+            // SAFETY: pointer arithmetic inside the mapping, whose length is the most that it is compared
+            // with.
+            return Ok(write(unsafe { self.base.add(ra.get() as usize) }));
+        }
+        self.write_journalled(ra, bytes, write)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_journalled<T>(
+        &self,
+        ra: Ra,
+        bytes: u64,
+        write: impl FnOnce(*mut u8) -> T,
+    ) -> Result<T, MemoryError> {
+        let p = self.at(ra, bytes)?;
         match self.journal.get() {
-            None => Ok(write()),
-            Some(journal) => self.journalled(journal, ra, write),
+            None => Ok(write(p)),
+            Some(journal) => self.journalled(journal, ra, || write(p)),
         }
     }
 
@@ -264,14 +291,27 @@ impl GuestMemory {
             ra,
             bytes: len_bytes,
         })?;
-        let mut at = ra.get();
-        while at < end {
-            if at.is_multiple_of(8) && end - at >= 8 {
-                self.store_u64(Ra::new(at), 0)?;
-                at += 8;
-            } else {
-                self.store_u8(Ra::new(at), 0)?;
-                at += 1;
+        let words = ra.get().next_multiple_of(8).min(end)..end & !7;
+        for at in (ra.get()..words.start).chain(words.end.max(words.start)..end) {
+            self.store_u8(Ra::new(at), 0)?;
+        }
+        self.zero_words(words)
+    }
+
+    /// Zeroes whole doublewords; both ends are multiples of 8 and inside.
+    fn zero_words(&self, words: Range<u64>) -> Result<(), MemoryError> {
+        if self.journal.get().is_none() {
+            for at in words.step_by(8) {
+                // SAFETY: as for every store of this size; the caller has checked the bounds.
+                let word = unsafe { AtomicU64::from_ptr(self.base.add(at as usize).cast()) };
+                word.store(0, Ordering::Release);
+            }
+            return Ok(());
+        }
+        for at in words.step_by(8).map(Ra::new) {
+            // There is nothing to note of what is zero already.
+            if self.load_u64(at)? != 0 {
+                self.store_u64(at, 0)?;
             }
         }
         Ok(())

@@ -6,6 +6,7 @@
 
 use super::{GuestMemory, MemoryError};
 use crate::addr::Ra;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Doublewords as they were before each store, oldest first.
@@ -37,10 +38,10 @@ impl GuestMemory {
     /// calls do nothing.
     pub fn start_journal(&self) {
         let _ = self.journal.set(Journal::default());
+        self.unjournalled.store(0, Ordering::Relaxed);
     }
 
     /// Stores something of a doubleword at `ra` by `write`, and notes what it changed.
-    #[cold]
     pub(super) fn journalled<T>(
         &self,
         journal: &Journal,
