@@ -14,7 +14,9 @@ mod sweep;
 mod trace;
 mod vectors;
 
-pub use bench::{BenchFlushArgs, BenchHptArgs, BenchReplayArgs, BenchTranslateArgs, BenchVerb};
+pub use bench::{
+    BenchExploreArgs, BenchFlushArgs, BenchHptArgs, BenchReplayArgs, BenchTranslateArgs, BenchVerb,
+};
 pub use exec::ExecArgs;
 pub use explore::{ExplainArgs, ExploreArgs, ReplayArgs, StrategyName};
 pub use hpt::{

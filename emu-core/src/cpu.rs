@@ -113,8 +113,12 @@ pub(crate) struct Cpu {
     pub context: ContextId,
     /// The number that guest code gave the context that runs here.
     pub local: u64,
+    /// Interrupts that the context which runs here is in the midst of.
+    pub depth: u32,
     /// The verb before which an explored CPU pauses; `None` outside an exploration.
     pub stop_at: Option<u64>,
+    /// It paused there.
+    pub before_a_step: bool,
     pub state: AccessState,
     pub mmu: Mmu,
     pub reservation: Option<(Ra, u64)>,
@@ -144,7 +148,9 @@ impl Cpu {
             switched: false,
             context: ContextId::NONE,
             local: 0,
+            depth: 0,
             stop_at: None,
+            before_a_step: false,
             state: AccessState::kernel(),
             mmu: Mmu::new(&config.geometry)?,
             reservation: None,

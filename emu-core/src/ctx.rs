@@ -35,6 +35,8 @@ pub struct Ctx<'y> {
     cpu: Option<Box<Cpu>>,
     yielder: &'y GuestYielder,
     local: u64,
+    /// Interrupts it is in the midst of.
+    depth: u32,
     frames: Vec<Frame>,
     place: Place,
 }
@@ -51,12 +53,15 @@ impl std::fmt::Debug for Ctx<'_> {
 impl<'y> Ctx<'y> {
     pub(crate) fn new(machine: Arc<Machine>, mut cpu: Box<Cpu>, yielder: &'y GuestYielder) -> Self {
         cpu.place = Place::default();
+        cpu.depth = 0;
         Ctx {
             machine,
             cpu: Some(cpu),
             yielder,
             local: 0,
-            frames: Vec::new(),
+            depth: 0,
+            // As deep as a kernel's stack gets.
+            frames: Vec::with_capacity(24),
             place: Place::default(),
         }
     }
@@ -184,6 +189,9 @@ impl<'y> Ctx<'y> {
             let cpu = self.cpu_mut();
             if cpu.interrupts_enabled && cpu.interrupt_due_at() <= cpu.clock {
                 self.take_interrupt()?;
+                let cpu = self.cpu_mut();
+                // In an exploration the verb begins anew: it can be departed from again.
+                cpu.counters.verbs += u64::from(cpu.stop_at.is_some());
                 continue;
             }
             let stops = match cpu.stop_at {
@@ -204,6 +212,7 @@ impl<'y> Ctx<'y> {
         let mut cpu = self.yielder.suspend((cpu, why));
         cpu.place = self.place;
         cpu.local = self.local;
+        cpu.depth = self.depth;
         self.cpu = Some(cpu);
     }
 
@@ -224,7 +233,11 @@ impl<'y> Ctx<'y> {
         self.cpu_mut().charge(Category::Interrupts, entry);
         self.note_event(Interest::SWITCHES, || Event::Interrupt);
         let vectors = self.vectors()?;
+        self.depth += 1;
+        self.cpu_mut().depth = self.depth;
         vectors.interrupt(self, kind)?;
+        self.depth -= 1;
+        self.cpu_mut().depth = self.depth;
         let rfid = self.machine.costs.rfid;
         self.cpu_mut().charge(Category::Interrupts, rfid);
         self.switch_interrupts(true);

@@ -92,6 +92,8 @@ pub struct Linux {
     pub(crate) balance: bool,
     /// A page is copied with one load and one store a line, where steps count more than time.
     pub(crate) copies_lines: bool,
+    /// Reports are written out. Where only steps count they are not: the steps are the same.
+    pub(crate) keeps_log: bool,
 }
 
 impl std::fmt::Debug for Linux {
@@ -187,6 +189,7 @@ impl Linux {
             tasks_move: config.migrate_every.is_some() || config.mode.is_unordered(shape.cpus),
             balance,
             copies_lines: false,
+            keeps_log: true,
         })
     }
 

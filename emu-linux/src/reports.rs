@@ -67,19 +67,12 @@ impl Linux {
             )?;
         }
         if verdict.allowed {
-            let (comm, pid) = self.comm_and_pid(cx);
-            let backtrace = self
-                .symbols
-                .backtrace(cx.frames(), cx.local() + STACK_BYTES);
             let count = (self.preempt_count(cx)? as u32).wrapping_sub(1);
-            let cpu = cx.cpu_id().0;
-            let version = self.layout.version;
-            let lines = smp_processor_id_report(version, cpu, &comm, pid, count, &backtrace);
-            self.work(cx, Func::Printk)?;
-            self.log.lock().push_report(cx.now(), Level::Err, &lines);
-            self.reports
-                .lock()
-                .push(KernelReport::new(&comm, pid, &lines, &backtrace));
+            let stack = cx.local() + STACK_BYTES;
+            let chain = |cx: &Ctx<'_>| self.symbols.backtrace(cx.frames(), stack);
+            self.report(cx, chain, |version, cpu, comm, pid, backtrace| {
+                smp_processor_id_report(version, cpu, comm, pid, count, backtrace)
+            })?;
         } else {
             self.reports_suppressed.fetch_add(1, Ordering::Relaxed);
         }
@@ -114,16 +107,29 @@ impl Linux {
         })
     }
 
-    /// Prints a report that no rate limit holds back and lists it.
+    /// Prints a report with a dumped stack, which no rate limit holds back.
     fn report_bug(
         &self,
         cx: &mut Ctx<'_>,
         lines: impl FnOnce(KernelVersion, u16, &str, u32, &Backtrace) -> Vec<String>,
     ) -> Run<()> {
+        let stack = cx.local() + STACK_BYTES;
+        let chain = |cx: &Ctx<'_>| self.symbols.dump_stack_backtrace(cx.frames(), stack);
+        self.report(cx, chain, lines)
+    }
+
+    /// Prints a report and lists it.
+    fn report(
+        &self,
+        cx: &mut Ctx<'_>,
+        backtrace: impl FnOnce(&Ctx<'_>) -> Backtrace,
+        lines: impl FnOnce(KernelVersion, u16, &str, u32, &Backtrace) -> Vec<String>,
+    ) -> Run<()> {
+        if !self.keeps_log {
+            return self.work(cx, Func::Printk);
+        }
         let (comm, pid) = self.comm_and_pid(cx);
-        let backtrace = self
-            .symbols
-            .dump_stack_backtrace(cx.frames(), cx.local() + STACK_BYTES);
+        let backtrace = backtrace(cx);
         let lines = lines(self.layout.version, cx.cpu_id().0, &comm, pid, &backtrace);
         self.work(cx, Func::Printk)?;
         self.log.lock().push_report(cx.now(), Level::Err, &lines);
@@ -139,18 +145,10 @@ impl Linux {
         cx: &mut Ctx<'_>,
         preempt_count: u32,
     ) -> Run<()> {
-        let (comm, pid) = self.comm_and_pid(cx);
-        let backtrace = self
-            .symbols
-            .schedule_bug_backtrace(cx.frames(), cx.local() + STACK_BYTES);
-        let (version, cpu) = (self.layout.version, cx.cpu_id().0);
-        let lines =
-            scheduling_while_atomic_report(version, cpu, &comm, pid, preempt_count, &backtrace);
-        self.work(cx, Func::Printk)?;
-        self.log.lock().push_report(cx.now(), Level::Err, &lines);
-        self.reports
-            .lock()
-            .push(KernelReport::new(&comm, pid, &lines, &backtrace));
-        Ok(())
+        let stack = cx.local() + STACK_BYTES;
+        let chain = |cx: &Ctx<'_>| self.symbols.schedule_bug_backtrace(cx.frames(), stack);
+        self.report(cx, chain, |version, cpu, comm, pid, backtrace| {
+            scheduling_while_atomic_report(version, cpu, comm, pid, preempt_count, backtrace)
+        })
     }
 }

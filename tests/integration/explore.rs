@@ -4,6 +4,7 @@ use emu_linux::explore::{
     Bounds, Cell, Found, ReplayError, Strategy, explore, explore_scenarios, replay,
 };
 use emu_linux::lazy_mmu::policy::policy;
+use ppc_mmu_emu::core::explore::Plan;
 use ppc_mmu_emu::linux as emu_linux;
 
 fn cell(id: &str, name: &str, cpus: u16, bound: usize, strategy: Strategy) -> Cell {
@@ -37,7 +38,7 @@ fn one_preemption_on_one_cpu_makes_a_duplicate_under_the_rule_as_posted() {
         ),
         (1, 0, 0)
     );
-    assert_eq!(duplicate.replay, "unmap-vs-cow/mmotm/1/emx1:40.1");
+    assert_eq!(duplicate.replay, "unmap-vs-cow/mmotm/1/emx2:4j.1");
     let again = replay(&duplicate.replay).unwrap();
     assert!(again.violations.iter().any(|v| v.kind == "duplicate-hpte"));
     let broke = again
@@ -86,13 +87,108 @@ fn a_pte_replaced_by_what_was_read_races_with_a_hash_fault_whatever_the_rule() {
     assert!(cell.violations.is_empty(), "{cell:?}");
 }
 
+/// The races that the thread and its analysis derive by hand, each by the schedule that the search gave.
+#[test]
+fn the_races_of_the_thread_replay_as_recorded() {
+    for (text, kind, departures) in [
+        // One CPU, no migration: a bystander breaks copy on write while a batch is active.
+        (
+            "unmap-vs-cow/mmotm/1/emx2:4j.1",
+            "duplicate-hpte",
+            (1, 0, 0),
+        ),
+        // Migration: vfree ends with live entries in the batch of the CPU that it left.
+        (
+            "vfree-reuse/mmotm/2/emx2:41.1,br.1v",
+            "lost-flush",
+            (1, 1, 0),
+        ),
+        // Migration between the index of one batch and the flush of another.
+        (
+            "vfree-reuse/mmotm/2/emx2:4q.1,46.1v",
+            "lost-flush",
+            (1, 1, 0),
+        ),
+        // The index of another CPU's batch is reset while its owner is in a section.
+        (
+            "munmap-gather/mmotm/2/emx2:4w.1,5w.3",
+            "stale-translation",
+            (1, 0, 1),
+        ),
+        // Torn enter, although the switch flushes.
+        (
+            "unmap-vs-cow/switch-flush/2/emx2:2y.1,3d.1v",
+            "duplicate-hpte",
+            (1, 1, 0),
+        ),
+        // A callback sleeps.
+        (
+            "sleeping-callback/mmotm/1/emx2:",
+            "duplicate-hpte",
+            (0, 0, 0),
+        ),
+        // The way of errors leaves without the other half.
+        (
+            "enomem-midbatch/hugh-preempt/1/emx2:",
+            "unbalanced-preempt",
+            (0, 0, 0),
+        ),
+        (
+            "error-midbatch/mainline-6.16/1/emx2:",
+            "unbalanced-preempt",
+            (0, 0, 0),
+        ),
+        // What nobody had derived.
+        (
+            "mprotect-vs-fault/mainline-6.1/2/emx2:8q.3",
+            "duplicate-hpte",
+            (0, 0, 1),
+        ),
+        (
+            "set-memory-replacing/mainline-6.1/2/emx2:2a.3,33.2",
+            "stuck-lock",
+            (0, 0, 2),
+        ),
+        (
+            "two-vmallocs/mmotm/1/emx2:kk.1,av.1",
+            "lost-flush",
+            (2, 0, 0),
+        ),
+    ] {
+        let run = replay(text).unwrap();
+        let broke = run.violations.iter().any(|v| v.kind == kind);
+        assert!(broke, "{text}: {:?}", run.violations);
+        let plan = text.rsplit('/').next().unwrap();
+        let plan: Plan = plan.parse().unwrap();
+        assert_eq!(
+            (plan.interrupts(), plan.wakes(), plan.switches()),
+            departures,
+            "{text}"
+        );
+    }
+}
+
+/// Switching flushes the batch, but the section is torn where it begins.
+#[test]
+fn a_flush_at_the_switch_is_not_enough() {
+    let cell = exhaustive("unmap-vs-cow", "switch-flush", 2, 2);
+    let duplicate = found(&cell, "duplicate-hpte").unwrap();
+    assert_eq!((duplicate.preemptions, duplicate.migrations), (1, 1));
+    assert_eq!(
+        duplicate.replay,
+        "unmap-vs-cow/switch-flush/2/emx2:2y.1,3d.1v"
+    );
+    let sound = exhaustive("unmap-vs-cow", "switch-flush-sound", 2, 1);
+    assert!(sound.violations.is_empty(), "{sound:?}");
+}
+
 #[test]
 fn what_is_left_out_breaks_nothing_else() {
     for (id, name, cpus, bound) in [
+        ("sleeping-callback", "switch-flush", 1, 2),
         ("set-memory-replacing", "mmotm", 1, 2),
         ("set-memory-replacing", "mainline-6.1", 2, 1),
         ("mprotect-vs-fault", "switch-flush", 1, 1),
-        ("sleeping-callback", "switch-flush", 1, 1),
     ] {
         let few = exhaustive(id, name, cpus, bound);
         let all = cell(id, name, cpus, bound, Strategy::Plain);
@@ -137,18 +233,18 @@ fn strings_that_cannot_be_replayed_say_why() {
         ReplayError::Shape(_)
     ));
     assert!(matches!(
-        refused("unmap-vs-cow/mmotm/9/emx1:"),
+        refused("unmap-vs-cow/mmotm/9/emx2:"),
         ReplayError::Cpus(_)
     ));
     assert!(matches!(
         refused("unmap-vs-cow/mmotm/1/emx0:"),
         ReplayError::Plan(_)
     ));
-    let text = refused("unmap-vs-caw/mmotm/1/emx1:").to_string();
+    let text = refused("unmap-vs-caw/mmotm/1/emx2:").to_string();
     assert!(text.contains("did you mean `unmap-vs-cow`?"), "{text}");
     // No second CPU is there to go on.
     assert!(matches!(
-        refused("unmap-vs-cow/mmotm/1/emx1:2r.3"),
+        refused("unmap-vs-cow/mmotm/1/emx2:2r.3"),
         ReplayError::Differs(_)
     ));
 }

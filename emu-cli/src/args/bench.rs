@@ -15,6 +15,8 @@ pub enum BenchVerb {
     Translate(BenchTranslateArgs),
     /// Operations of the kernel model emulated in a second, checked and unchecked
     Replay(BenchReplayArgs),
+    /// Interleavings searched in a second, and how many the search leaves out
+    Explore(BenchExploreArgs),
 }
 
 /// `emu bench replay`.
@@ -32,6 +34,26 @@ pub struct BenchReplayArgs {
     /// Most pages mapped at once for the curve, which begins at 1024; 0 leaves it out
     #[arg(long, value_name = "PAGES", default_value_t = 16 << 20, value_parser = clap::value_parser!(u64).range(0..=16 << 20))]
     pub live_max: u64,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `emu bench explore`.
+#[derive(Debug, Args)]
+pub struct BenchExploreArgs {
+    /// Rounds
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub rounds: u16,
+    /// Scenario to explore, on one CPU
+    #[arg(long, value_name = "SCENARIO", default_value = "unmap-vs-cow")]
+    pub scenario: String,
+    /// Policy
+    #[arg(long, value_name = "POLICY", default_value = "mainline-6.1")]
+    pub policy: String,
+    /// Departures of a run
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=4))]
+    pub bound: u16,
     /// The output.
     #[command(flatten)]
     pub output: OutputArgs,

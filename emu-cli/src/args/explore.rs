@@ -39,7 +39,7 @@ pub struct ExploreArgs {
     #[arg(long, value_name = "N,M,...", value_delimiter = ',', default_values_t = [1, 2], value_parser = clap::value_parser!(u16).range(1..=4))]
     pub cpus: Vec<u16>,
     /// Most preemptions, most migrations, most switches of the CPU, and most of them together
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=8))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=8))]
     pub bound: u16,
     /// How interleavings are chosen
     #[arg(long, value_enum, default_value_t)]
@@ -61,7 +61,7 @@ pub struct ExploreArgs {
 /// `emu replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// The string that `emu explore` gave: SCENARIO/POLICY/CPUS/emx1:...
+    /// The string that `emu explore` gave: SCENARIO/POLICY/CPUS/emx2:...
     #[arg(value_name = "STRING")]
     pub replay: String,
     /// The output.

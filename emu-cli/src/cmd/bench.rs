@@ -1,10 +1,11 @@
 //! `emu bench`: host-time measurements.
 
 use crate::args::{
-    BenchFlushArgs, BenchHptArgs, BenchReplayArgs, BenchTranslateArgs, BenchVerb, OutputArgs,
+    BenchExploreArgs, BenchFlushArgs, BenchHptArgs, BenchReplayArgs, BenchTranslateArgs, BenchVerb,
+    OutputArgs,
 };
 use crate::bench::curves::{Axis, Curve};
-use crate::bench::{curves, flush, host, hpt, replay, translate};
+use crate::bench::{curves, explore, flush, host, hpt, replay, translate};
 use crate::output::{Place, deliver};
 use crate::progress::Bar;
 use crate::report::{bench as report, json};
@@ -18,6 +19,7 @@ pub fn bench(verb: &BenchVerb) -> Result<u8> {
         BenchVerb::Flush(args) => bench_flush(args),
         BenchVerb::Translate(args) => bench_translate(args),
         BenchVerb::Replay(args) => bench_replay(args),
+        BenchVerb::Explore(args) => bench_explore(args),
     }
 }
 
@@ -54,6 +56,23 @@ fn bench_replay(args: &BenchReplayArgs) -> Result<u8> {
         &text,
         (drawn.0, drawn.1, &report.drawn()),
     )
+}
+
+fn bench_explore(args: &BenchExploreArgs) -> Result<u8> {
+    let place = place(&args.output)?;
+    let options = explore::Options {
+        rounds: args.rounds.into(),
+        scenario: args.scenario.clone(),
+        policy: args.policy.clone(),
+        bound: args.bound.into(),
+    };
+    let report = stepped("bench explore", |step| explore::measure(&options, step))?;
+    let text = match args.output.json {
+        true => json::pretty(&report)?,
+        false => report::explore(&report),
+    };
+    deliver(&[(&place, &text)])?;
+    Ok(0)
 }
 
 /// A bar over measured steps.

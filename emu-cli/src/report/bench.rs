@@ -2,7 +2,7 @@
 
 use crate::bench::curves::size;
 use crate::bench::host::Host;
-use crate::bench::{Spread, flush, hpt, replay, translate};
+use crate::bench::{Spread, explore, flush, hpt, replay, translate};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -121,6 +121,40 @@ pub fn replay(report: &replay::Report) -> String {
             whole(point.bytes_per_mapping),
         );
     }
+    text
+}
+
+/// `emu bench explore`.
+pub fn explore(report: &explore::Report) -> String {
+    let mut text = format!(
+        "{} with {} CPUs; {} under {} on one CPU, {} departures; {} rounds\n\n",
+        report.host.cpu,
+        report.host.cpus,
+        report.scenario,
+        report.policy,
+        report.bound,
+        report.rounds,
+    );
+    let _ = writeln!(
+        text,
+        "{:<24} {:>10} {:>10} {:>10}",
+        "a second, on one core", "median", "least", "most"
+    );
+    for (name, spread) in [
+        ("schedules", report.schedules_per_second),
+        ("steps", report.steps_per_second),
+    ] {
+        let _ = writeln!(
+            text,
+            "{name:<24} {:>10.0} {:>10.0} {:>10.0}",
+            spread.median, spread.min, spread.max
+        );
+    }
+    let _ = writeln!(
+        text,
+        "\n{} schedules stand for {} of the search that leaves nothing out: one for {:.1}.",
+        report.schedules, report.schedules_plain, report.plain_per_schedule
+    );
     text
 }
 

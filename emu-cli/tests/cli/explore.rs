@@ -71,7 +71,7 @@ fn json_has_a_cell_for_each_scenario_policy_and_number_of_cpus() {
         assert!(cell["schedules"].as_u64().unwrap() > 1 && cell["states"].as_u64().unwrap() > 1);
         for found in cell["violations"].as_array().unwrap() {
             assert!(
-                found["replay"].as_str().unwrap().contains("/emx1:"),
+                found["replay"].as_str().unwrap().contains("/emx2:"),
                 "{found}"
             );
             assert!(found["steps"].is_u64() && found["migrations"].is_u64());
@@ -111,9 +111,9 @@ fn what_cannot_be_explored_is_refused() {
         (with(&["--only", "rt-ptl"]), "narrows `emu explore all`"),
         (vec!["explore", "all", "--bound", "9"], "0..=8"),
         (vec!["explore", "all", "--policies", "mmot"], "mmotm"),
-        (vec!["replay", "x"], "SCENARIO/POLICY/CPUS/emx1:..."),
+        (vec!["replay", "x"], "SCENARIO/POLICY/CPUS/emx2:..."),
         (
-            vec!["replay", "unmap-vs-cow/mmotm/1/emx1:2r.3"],
+            vec!["replay", "unmap-vs-cow/mmotm/1/emx2:2r.3"],
             "another version of the model",
         ),
         (

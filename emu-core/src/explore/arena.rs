@@ -68,8 +68,12 @@ pub struct StepView<'m> {
     pub cpu: CpuId,
     /// The number that guest code gave the context that runs.
     pub local: u64,
+    /// Interrupts that the context which runs is in the midst of.
+    pub depth: u32,
     /// External interrupts are enabled there.
     pub interrupts_enabled: bool,
+    /// CPUs with an interrupt that has yet to land, a bit each.
+    pub interrupted: u64,
     /// Other CPUs that could go on, a bit each.
     pub ready: u64,
     /// CPUs that wait for an interrupt, a bit each.
@@ -170,6 +174,7 @@ impl Arena {
     ) -> Result<(ArenaEnd, u64), ArenaError> {
         self.return_to_base()?;
         let (mut running, mut next, mut waits) = (0, 0, 0);
+        let mut ran = None;
         loop {
             self.deliver_interrupts();
             if !self.is_ready(running) {
@@ -178,13 +183,22 @@ impl Arena {
                     None => return Ok((ArenaEnd::Quiet, self.steps())),
                 }
             }
-            let planned = plan.deviations().get(next).map(|d| d.step);
-            let pause_at = match watch {
-                Some(_) => self.steps() + 1,
-                None => planned.unwrap_or(u64::MAX).min(self.limits.steps_max),
+            let before_a_step = match ran.replace(running) {
+                Some(other) if other != running => self.begin_anew(running),
+                _ => false,
             };
-            let pause_at = pause_at.max(self.steps() + 1).min(self.tick_due(running));
-            match self.go_on(running, pause_at)? {
+            let outcome = if before_a_step {
+                Outcome::Paused(Pause::Budget)
+            } else {
+                let planned = plan.deviations().get(next).map(|d| d.step);
+                let pause_at = match watch {
+                    Some(_) => self.steps() + 1,
+                    None => planned.unwrap_or(u64::MAX).min(self.limits.steps_max),
+                };
+                let pause_at = pause_at.max(self.steps() + 1).min(self.tick_due(running));
+                self.go_on(running, pause_at)?
+            };
+            match outcome {
                 Outcome::Paused(Pause::Budget) => {
                     let step = self.steps();
                     if step >= self.limits.steps_max {
@@ -219,6 +233,16 @@ impl Arena {
                 }
             }
         }
+    }
+
+    /// A CPU that stopped before a step, and goes on after another, begins the step anew: it is one more.
+    fn begin_anew(&mut self, cpu: usize) -> bool {
+        let Some(Some(cpu)) = self.cpus.get_mut(cpu) else {
+            return false;
+        };
+        let before_a_step = std::mem::take(&mut cpu.before_a_step);
+        cpu.counters.verbs += u64::from(before_a_step);
+        before_a_step
     }
 
     /// Steps begun since the start.
@@ -328,19 +352,25 @@ impl Arena {
             step,
             cpu: CpuId(running as u16),
             local: 0,
+            depth: 0,
             interrupts_enabled: false,
+            interrupted: 0,
             ready: 0,
             waiting: 0,
         };
         for (index, cpu) in self.cpus.iter().enumerate() {
             let Some(cpu) = cpu else { continue };
             if index == running {
-                (view.local, view.interrupts_enabled) = (cpu.local, cpu.interrupts_enabled);
+                (view.local, view.depth) = (cpu.local, cpu.depth);
+                view.interrupts_enabled = cpu.interrupts_enabled;
             } else if self.is_ready(index) {
                 view.ready |= 1 << index;
             }
             if cpu.waiting {
                 view.waiting |= 1 << index;
+            }
+            if cpu.forced_interrupt || cpu.ipi_at.is_some() {
+                view.interrupted |= 1 << index;
             }
         }
         view
@@ -354,6 +384,7 @@ impl Arena {
             return Err(ArenaError::NoContext(id));
         };
         cpu.waiting = false;
+        cpu.before_a_step = false;
         cpu.stop_at = Some(cpu.counters.verbs + (pause_at - steps) - 1);
         self.machine.board.take_letters(index, |operand| {
             cpu.mmu.tlb_invalidate(&operand);
@@ -366,6 +397,7 @@ impl Arena {
         let (mut cpu, outcome) = context.resume(cpu);
         match outcome {
             Outcome::Paused(Pause::Wait) => cpu.waiting = true,
+            Outcome::Paused(Pause::Budget) => cpu.before_a_step = true,
             Outcome::Paused(_) => {}
             Outcome::Ended(end) => {
                 if let Some(context) = self.contexts[context_id.index()].take() {

@@ -3,7 +3,7 @@
 use crate::cpu::CpuId;
 
 /// Format tag; changes whenever old strings would no longer replay.
-const TAG: &str = "emx1:";
+const TAG: &str = "emx2:";
 /// Values below name what happens on the CPU that runs; from here on, the CPU that is switched to.
 const SWITCH: u64 = 2;
 /// From here on, the waiting CPU that is interrupted.
@@ -37,7 +37,7 @@ pub struct Plan(Vec<Deviation>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// Another format, or none.
-    #[error("not a plan of this version: it must begin with `emx1:`")]
+    #[error("not a plan of this version: it must begin with `emx2:`")]
     Tag,
     /// Not `steps.value` in base 36, or no such turn.
     #[error("`{0}` is not a `steps.turn` pair in base 36")]
@@ -188,7 +188,7 @@ mod tests {
         #[test]
         fn any_text_is_parsed_or_refused(text in ".{0,60}") {
             let _ = text.parse::<Plan>();
-            let _ = format!("emx1:{text}").parse::<Plan>();
+            let _ = format!("emx2:{text}").parse::<Plan>();
         }
     }
 
@@ -196,11 +196,11 @@ mod tests {
     fn refusals_name_the_pair() {
         assert_eq!("emu1:".parse::<Plan>(), Err(PlanError::Tag));
         assert_eq!(
-            "emx1:3.0".parse::<Plan>(),
+            "emx2:3.0".parse::<Plan>(),
             Err(PlanError::Pair("3.0".into()))
         );
         assert_eq!(
-            "emx1:0.1".parse::<Plan>(),
+            "emx2:0.1".parse::<Plan>(),
             Err(PlanError::Pair("0.1".into()))
         );
     }

@@ -4,6 +4,7 @@
 //! steps touch (`record`), and the search (`search`). Refuses verdicts of its own: what is broken the checkers
 //! of [`crate::invariant`] say.
 
+mod commute;
 mod program;
 mod record;
 mod replay;

@@ -9,6 +9,7 @@ use emu_core::explore::{StepView, Turn};
 use emu_core::{CpuId, Cycles, Event, Interest, Observer, Step};
 use emu_mmu::{Ea, Hpt, Ra};
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ pub(super) enum Touch {
     /// A doubleword of memory.
     Memory { ra: Ra, store: bool },
     /// What hardware may read or change behind everybody's back: an entry of the hash table, a TLB, an
-    /// address that they translate.
+    /// address that they translate; or what the checkers follow: a PTE set, a page freed.
     Mmu,
     /// The number of the CPU: another one if the task is moved before.
     CpuNumber,
@@ -32,10 +33,14 @@ pub(super) struct StepRecord {
     pub cpu: CpuId,
     /// The task, by the address of its stack.
     pub task: u64,
+    /// Interrupts that the task is in the midst of.
+    pub depth: u32,
+    /// CPUs with an interrupt that has yet to land, a bit each.
+    pub interrupted: u64,
     /// The kernel step it is, if it is one with a name.
     pub label: Option<Step>,
     /// What it touched.
-    pub touches: Vec<Touch>,
+    pub touches: SmallVec<[Touch; 3]>,
     /// A timer interrupt here would end the task's turn, and another waits.
     pub preemptible: bool,
     /// Other CPUs that could go on, a bit each.
@@ -66,6 +71,10 @@ pub(super) struct Recorder {
     monitor: Arc<Mutex<Monitor>>,
     hpt: Hpt,
     steps: Vec<StepRecord>,
+    /// Index of the last step of each CPU.
+    last: Vec<usize>,
+    /// What the monitor had been told of pages before the last step.
+    told: u64,
     /// What has broken so far, and at which step.
     broke_at: Vec<(&'static str, u64)>,
 }
@@ -76,6 +85,8 @@ impl Recorder {
             monitor,
             hpt,
             steps: Vec::new(),
+            last: Vec::new(),
+            told: 0,
             broke_at: Vec::new(),
         }
     }
@@ -83,21 +94,28 @@ impl Recorder {
     /// A recorded run begins.
     pub fn begin(&mut self) {
         self.steps.clear();
+        self.last.clear();
         self.broke_at.clear();
+        self.told = self.monitor.lock().told();
     }
 
     /// The steps of the run, and what broke at which.
     pub fn take(&mut self) -> (Vec<StepRecord>, Vec<(&'static str, u64)>) {
-        self.note_broken();
+        self.note_checked();
         (
             std::mem::take(&mut self.steps),
             std::mem::take(&mut self.broke_at),
         )
     }
 
-    /// What broke with the step before.
-    fn note_broken(&mut self) {
+    /// What the checkers were told with the step before, and what broke.
+    fn note_checked(&mut self) {
         let monitor = self.monitor.lock();
+        if std::mem::replace(&mut self.told, monitor.told()) != monitor.told()
+            && let Some(step) = self.steps.last_mut()
+        {
+            step.touches.push(Touch::Mmu);
+        }
         if monitor.broken_count() == self.broke_at.len() {
             return;
         }
@@ -111,7 +129,10 @@ impl Recorder {
 
     /// A step is about to be made.
     pub fn step(&mut self, linux: &Linux, view: &StepView<'_>) {
-        self.note_broken();
+        self.note_checked();
+        let cpu = view.cpu.index();
+        self.last.resize(self.last.len().max(cpu + 1), usize::MAX);
+        self.last[cpu] = self.steps.len();
         let memory = view.machine.memory();
         let load = |at: Ea| memory.load_u64(pa(at)).unwrap_or(0);
         let waiting_on = |cpu: u16| load(field(percpu(cpu), pcpu::RQ_WAITING));
@@ -123,8 +144,10 @@ impl Recorder {
             step: view.step,
             cpu: view.cpu,
             task: view.local,
+            depth: view.depth,
+            interrupted: view.interrupted,
             label: None,
-            touches: Vec::new(),
+            touches: SmallVec::new(),
             preemptible: view.interrupts_enabled && may_switch && waiting_on(view.cpu.0) > 0,
             ready: view.ready,
             could_pull: (0..linux.cpus).filter(pulls).map(|cpu| 1 << cpu).sum(),
@@ -132,9 +155,10 @@ impl Recorder {
         });
     }
 
-    fn note(&mut self, event: &Event) {
+    fn note(&mut self, cpu: CpuId, event: &Event) {
         let hpt = self.hpt;
-        let Some(step) = self.steps.last_mut() else {
+        let last = self.last.get(cpu.index());
+        let Some(step) = last.and_then(|&last| self.steps.get_mut(last)) else {
             return;
         };
         let mut also = None;
@@ -185,7 +209,7 @@ impl Observer for Listener {
 
     fn observe(&mut self, cpu: CpuId, now: Cycles, event: Event) {
         let mut recorder = self.0.lock();
-        recorder.note(&event);
+        recorder.note(cpu, &event);
         recorder.monitor.lock().hardware(cpu, now, event);
     }
 }

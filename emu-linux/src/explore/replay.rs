@@ -13,7 +13,7 @@ use serde::Serialize;
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// Not four parts.
-    #[error("`{0}` is no replay string: `SCENARIO/POLICY/CPUS/emx1:...` is right")]
+    #[error("`{0}` is no replay string: `SCENARIO/POLICY/CPUS/emx2:...` is right")]
     Shape(String),
     /// No scenario of that name.
     #[error("no scenario `{0}` to explore{1}")]
@@ -105,6 +105,7 @@ pub fn replay(text: &str) -> Result<Replayed, ReplayError> {
     let cpus = number.ok_or_else(|| ReplayError::Cpus(cpus.to_owned()))?;
     let plan: Plan = plan.parse()?;
     let mut stage = Stage::new(scenario, rule, cpus)?;
+    stage.tell();
     let mut trace = Vec::new();
     let ran = stage.run(&plan, Some(&mut trace))?;
     for deviation in plan.deviations() {

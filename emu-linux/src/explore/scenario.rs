@@ -15,6 +15,8 @@ pub struct ExploreScenario {
     pub preempt: Preempt,
     /// This allocation of the explored tasks fails, counted from 1.
     pub fail_alloc: Option<u64>,
+    /// This page of vmalloc cannot be mapped, counted from 1.
+    pub fail_map: Option<u64>,
     /// What is done once, before anything is explored.
     pub setup: Vec<Op>,
     /// The tasks.
@@ -68,6 +70,8 @@ struct File {
     preempt: Option<String>,
     #[serde(default)]
     fail_alloc: Option<u64>,
+    #[serde(default)]
+    fail_map: Option<u64>,
     #[serde(default)]
     setup: Vec<String>,
     task: Vec<TaskTable>,
@@ -125,6 +129,7 @@ impl ExploreScenario {
             about: file.about,
             preempt,
             fail_alloc: file.fail_alloc,
+            fail_map: file.fail_map,
             setup,
             tasks,
         })
@@ -137,7 +142,7 @@ macro_rules! shipped {
     };
 }
 
-const SHIPPED: [&str; 11] = shipped![
+const SHIPPED: [&str; 12] = shipped![
     "unmap-vs-cow",
     "vfree-reuse",
     "two-vmallocs",
@@ -146,6 +151,7 @@ const SHIPPED: [&str; 11] = shipped![
     "munmap-gather",
     "set-memory-vs-access",
     "enomem-midbatch",
+    "error-midbatch",
     "sleeping-callback",
     "rt-ptl",
     "set-memory-replacing",

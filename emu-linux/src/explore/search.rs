@@ -8,6 +8,7 @@
 //!
 //! Refuses to judge: what broke, the checkers say.
 
+use super::commute::Stretch;
 use super::record::{StepRecord, Touch};
 use super::result::{Best, Bounds, Cell, Strategy};
 use super::scenario::ExploreScenario;
@@ -126,51 +127,76 @@ impl Search<'_> {
         Ok((ran.end, ran.steps))
     }
 
-    /// Runs a plan and all that go on from it, `left` departures deep.
-    fn explore(&mut self, plan: &Plan, left: usize) -> Result<(), ExploreError> {
-        if self.stopped {
-            return Ok(());
-        }
-        if left == 0 && !self.done.insert(plan.clone()) {
-            return Ok(());
-        }
-        // Who shares what is learnt from every run with one departure, and from all that are departed from.
-        if left == 0 && plan.deviations().len() > 1 {
-            return self.run(plan, None).map(|_| ());
-        }
+    /// Runs a plan, and notes what each step did.
+    fn recorded(&mut self, plan: &Plan) -> Result<Vec<StepRecord>, ExploreError> {
         let mut trace = Vec::new();
         let (end, _) = self.run(plan, Some(&mut trace))?;
-        let from = plan.deviations().last().map_or(0, |d| d.step);
         if end == ArenaEnd::Hung {
+            let from = plan.deviations().last().map_or(0, |d| d.step);
             trace.retain(|step| step.step <= from + STEPS_OF_THE_HUNG);
         }
         self.states.extend(trace.iter().map(|step| step.memory));
         self.shared.learn(&trace);
-        if left == 0 {
+        Ok(trace)
+    }
+
+    /// Runs a plan that is not departed from.
+    fn leaf(&mut self, plan: &Plan) -> Result<(), ExploreError> {
+        if !self.done.insert(plan.clone()) {
             return Ok(());
         }
-        let departures = self.departures(&trace, from);
-        drop(trace);
-        for deviation in departures {
-            let next = plan.and(deviation);
-            if self.bounds.allow(&next) {
-                self.explore(&next, left - 1)?;
+        // Who shares what is learnt from every run with one departure, and from all that are departed from.
+        match plan.deviations().len() {
+            0 | 1 => self.recorded(plan).map(|_| ()),
+            _ => self.run(plan, None).map(|_| ()),
+        }
+    }
+
+    /// Departs from a run after step `from`, `left` departures deep.
+    fn descend(
+        &mut self,
+        plan: &Plan,
+        trace: &[StepRecord],
+        from: u64,
+        left: usize,
+    ) -> Result<(), ExploreError> {
+        // By the last first, so that of two that come to the same the later one stands for both.
+        let mut later: HashMap<(CpuId, Turn), usize> = HashMap::new();
+        for (at, turn) in self.departures(trace, from).into_iter().rev() {
+            let step = trace[at].step;
+            let next = plan.and(Deviation { step, turn });
+            if self.stopped || !self.bounds.allow(&next) {
+                continue;
+            }
+            if left == 1 {
+                self.leaf(&next)?;
+                continue;
+            }
+            let child = self.recorded(&next)?;
+            let end = later.insert((trace[at].cpu, turn), at);
+            let stretch = end.and_then(|end| Stretch::of(&trace[at..end], &trace[end]));
+            let from = match stretch.filter(|_| !self.plain) {
+                // Before that step, a departure is the same as one after the stretch.
+                Some(stretch) => stretch.concerned_by(child.get(at + 1..).unwrap_or_default()),
+                None => Some(step),
+            };
+            if let Some(from) = from {
+                self.descend(&next, &child, from, left - 1)?;
             }
         }
         Ok(())
     }
 
-    /// Where the run can be departed from after a step, so that it makes a difference.
-    fn departures(&self, trace: &[StepRecord], from: u64) -> Vec<Deviation> {
+    /// Where the run can be departed from after a step, so that it makes a difference: places in the trace.
+    fn departures(&self, trace: &[StepRecord], from: u64) -> Vec<(usize, Turn)> {
         let mut found = Vec::new();
         // By CPU and kind of turn: one was found since the last visible step there.
         let mut tried: HashSet<(CpuId, Turn)> = HashSet::new();
-        for record in trace {
+        for (at, record) in trace.iter().enumerate() {
             for turn in record.turns() {
                 let first = tried.insert((record.cpu, turn));
                 if record.step > from && (self.plain || first) {
-                    let step = record.step;
-                    found.push(Deviation { step, turn });
+                    found.push((at, turn));
                 }
             }
             let (to_tasks, to_cpus) = self.shared.is_visible(record, self.cpus);
@@ -190,7 +216,11 @@ impl Search<'_> {
     fn exhaust(&mut self) -> Result<(), ExploreError> {
         loop {
             self.shared.grown = false;
-            self.explore(&Plan::undisturbed(), self.bounds.departures)?;
+            let undisturbed = Plan::undisturbed();
+            let trace = self.recorded(&undisturbed)?;
+            if self.bounds.departures > 0 {
+                self.descend(&undisturbed, &trace, 0, self.bounds.departures)?;
+            }
             if self.stopped || self.plain || !self.shared.grown {
                 return Ok(());
             }

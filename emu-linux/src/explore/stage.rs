@@ -87,6 +87,8 @@ pub(super) struct Stage {
     base: Monitor,
     ratelimit: Ratelimit,
     names: Vec<(Ea, String)>,
+    /// Violations are told with what led to them.
+    tells: bool,
     recorder: Arc<Mutex<Recorder>>,
 }
 
@@ -122,6 +124,7 @@ impl Stage {
             timer_period: Some(TIMER_PERIOD_MAX),
             preempt: scenario.preempt,
             fail_alloc: scenario.fail_alloc,
+            fail_map: scenario.fail_map,
             ..RunConfig::new(policy.name())
         };
         let machine = machine_of(&config, KernelVersion::V2_6_38)?;
@@ -140,6 +143,7 @@ impl Stage {
             true,
         )?;
         linux.copies_lines = true;
+        linux.keeps_log = false;
         let linux = Arc::new(linux);
         let observer = Box::new(super::record::Listener(recorder.clone()));
         let mut engine = Engine::with_observer(shape, Box::new(Clocked::new()), Some(observer))
@@ -164,6 +168,7 @@ impl Stage {
         Ok(Stage {
             ratelimit,
             names,
+            tells: false,
             arena,
             linux,
             monitor,
@@ -179,7 +184,10 @@ impl Stage {
         trace: Option<&mut Vec<StepRecord>>,
     ) -> Result<Ran, ExploreError> {
         self.linux.begin_again(self.ratelimit);
-        self.monitor.lock().clone_from(&self.base);
+        let mut monitor = self.monitor.lock();
+        monitor.clone_from(&self.base);
+        monitor.keep_history(self.tells);
+        drop(monitor);
         let mut broke_at = Vec::new();
         let (end, steps) = match trace {
             None => {
@@ -221,6 +229,11 @@ impl Stage {
     #[cfg(test)]
     pub(super) fn linux(&self) -> &Linux {
         &self.linux
+    }
+
+    /// From now on, what breaks is told with what led to it.
+    pub fn tell(&mut self) {
+        self.tells = true;
     }
 
     /// What broke in the last run, with what led to it.

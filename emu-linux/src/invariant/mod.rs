@@ -35,6 +35,7 @@ use served::Served;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::ops::Range;
+use std::sync::Arc;
 use stuck_lock::StuckLock;
 use unbalanced_preempt::UnbalancedPreempt;
 
@@ -89,6 +90,25 @@ pub struct Monitor {
     /// Who runs on each CPU, from the last tracepoint there: hardware events name no task.
     running: Vec<Running>,
     log: Log,
+    /// Tracepoints so far that tell of a page, its PTE or its flush: what others do can matter for them.
+    told: u64,
+}
+
+/// Whether a tracepoint tells of what several tasks may be concerned with.
+fn tells_of_a_page(tp: &Tracepoint) -> bool {
+    use Tracepoint as Tp;
+    matches!(
+        tp,
+        Tp::Queued { .. }
+            | Tp::BatchFlush { .. }
+            | Tp::SingleFlush { .. }
+            | Tp::NothingToRemove { .. }
+            | Tp::PteCleared { .. }
+            | Tp::PteSet { .. }
+            | Tp::PageAllocated { .. }
+            | Tp::PageFreed { .. }
+            | Tp::StaleData { .. }
+    )
 }
 
 /// The task on a CPU.
@@ -125,6 +145,7 @@ impl Monitor {
             unbalanced_preempt: UnbalancedPreempt::default(),
             running: Vec::new(),
             log: Log::default(),
+            told: 0,
         }
     }
 
@@ -141,12 +162,18 @@ impl Monitor {
         self.log.history = History::default();
     }
 
+    /// Keeps a history of what happened for the account of a violation, as it does from the start, or none:
+    /// an exploration asks only what broke.
+    pub(crate) fn keep_history(&mut self, keep: bool) {
+        self.log.brief = !keep;
+    }
+
     /// Names the task at address `task`. An address that is used again takes the newer name.
     pub fn name_task(&mut self, task: u64, comm: &str, pid: u32) {
         self.log.names.insert(
             task,
             Name {
-                comm: comm.to_owned(),
+                comm: comm.into(),
                 pid,
                 exited: false,
             },
@@ -166,8 +193,9 @@ impl Monitor {
             tp,
             Tracepoint::PageAllocated { .. } | Tracepoint::HashFaultReturn { .. }
         ) {
-            log.history.push(at, Happened::Linux(tp));
+            log.happened(at, Happened::Linux(tp));
         }
+        self.told += u64::from(tells_of_a_page(&tp));
         self.flushing.tracepoint(at.task, &tp);
         if let Tracepoint::NothingToRemove { vpn, segment, .. } = tp
             && self.flushing.invalidate(at.task) == Part::Batch
@@ -230,7 +258,7 @@ impl Monitor {
         match event {
             Event::TableStore { .. } => self.table_store(at, event),
             Event::Invalidate { operand, .. } => {
-                self.log.history.push(at, Happened::Hardware(event));
+                self.log.happened(at, Happened::Hardware(event));
                 self.lost_flush.invalidate(at.task, &operand);
                 let part = self.flushing.invalidate(at.task);
                 if part == Part::Batch {
@@ -273,7 +301,7 @@ impl Monitor {
             return;
         };
         if history::is_news(ra, old, new) {
-            self.log.history.push(at, Happened::Hardware(event));
+            self.log.happened(at, Happened::Hardware(event));
         }
         let duplicate = self.duplicate_hpte.table_store(ra, old, new);
         if let Some(duplicate) = duplicate {
@@ -304,6 +332,11 @@ impl Monitor {
         } = self;
         stuck_lock.end_of_run(&mut |stuck| log.broken(stuck_lock::NAME, at, &stuck));
         lost_flush.end_of_run(&mut |lost| log.broken(lost_flush::NAME, at, &lost));
+    }
+
+    /// How many tracepoints told of a page, its PTE or its flush.
+    pub(crate) fn told(&self) -> u64 {
+        self.told
     }
 
     /// How many rules broke.
@@ -345,7 +378,7 @@ impl Monitor {
 /// Name of a task.
 #[derive(Clone, Debug)]
 struct Name {
-    comm: String,
+    comm: Arc<str>,
     pid: u32,
     /// It exits: the name goes when another task follows on its CPU.
     exited: bool,
@@ -355,11 +388,19 @@ struct Name {
 #[derive(Clone, Debug, Default)]
 struct Log {
     history: History,
+    /// No history is kept: only what broke is asked for.
+    brief: bool,
     names: HashMap<u64, Name>,
     violations: HashMap<&'static str, ViolationReport>,
 }
 
 impl Log {
+    fn happened(&mut self, at: Moment, what: Happened) {
+        if !self.brief {
+            self.history.push(at, what);
+        }
+    }
+
     /// Counts a violation; the first of its kind is written out.
     fn broken(&mut self, kind: &'static str, at: Moment, what: &dyn Display) {
         if let Some(known) = self.violations.get_mut(kind) {
@@ -367,7 +408,7 @@ impl Log {
             return;
         }
         let (comm, pid) = match self.names.get(&at.task) {
-            Some(name) => (name.comm.clone(), name.pid),
+            Some(name) => (name.comm.to_string(), name.pid),
             None => (COMM_UNKNOWN.to_owned(), at.pid),
         };
         let first = ViolationDetail {

@@ -1,0 +1,104 @@
+//! `emu bench explore`: interleavings searched in a second, and what the reduction saves.
+
+use super::host::Host;
+use super::spread::{Figures, Spread};
+use anyhow::{Context, Result};
+use emu_linux::explore::{Bounds, Cell, ExploreScenario, Strategy, explore, explore_scenarios};
+use emu_linux::lazy_mmu::policy::policy;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Rounds of each figure.
+    pub rounds: usize,
+    /// The scenario.
+    pub scenario: String,
+    /// The policy.
+    pub policy: String,
+    /// Departures of a run.
+    pub bound: usize,
+}
+
+/// The report.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Version of this document's keys.
+    pub schema: &'static str,
+    /// The machine.
+    pub host: Host,
+    /// Rounds.
+    pub rounds: usize,
+    /// The scenario.
+    pub scenario: String,
+    /// The policy.
+    pub policy: String,
+    /// Departures of a run.
+    pub bound: usize,
+    /// Interleavings run in a second on one core, one emulated CPU.
+    pub schedules_per_second: Spread,
+    /// Steps run in a second on one core.
+    pub steps_per_second: Spread,
+    /// Interleavings of the search that leaves nothing out.
+    pub schedules_plain: u64,
+    /// Interleavings of the search with reduction.
+    pub schedules: u64,
+    /// How many of the plain ones each stands for.
+    pub plain_per_schedule: f64,
+}
+
+/// Measures; `step` is told before each step how many are done, and of how many.
+pub fn measure(options: &Options, step: &mut dyn FnMut(u64, u64)) -> Result<Report> {
+    let host = Host::look(None);
+    let scenarios = explore_scenarios().context("a shipped scenario is damaged")?;
+    let scenario = scenarios.iter().find(|s| s.id == options.scenario);
+    let scenario = scenario.with_context(|| {
+        let ids: Vec<&str> = scenarios.iter().map(|s| s.id.as_str()).collect();
+        let id = &options.scenario;
+        format!(
+            "no scenario `{id}` to explore; they are: {}",
+            ids.join(", ")
+        )
+    })?;
+    let total = options.rounds as u64 + 1;
+    let mut figures = Figures::default();
+    let mut schedules = 0;
+    for round in 0..options.rounds {
+        step(round as u64, total);
+        let (cell, seconds) = timed(scenario, options, Strategy::Exhaustive)?;
+        schedules = cell.schedules;
+        figures.add("schedules", cell.schedules as f64 / seconds);
+        figures.add("steps", cell.steps as f64 / seconds);
+    }
+    step(total - 1, total);
+    let (plain, _) = timed(scenario, options, Strategy::Plain)?;
+    let spreads: BTreeMap<String, Spread> = figures.spreads();
+    Ok(Report {
+        schema: "ppc-mmu-emu/bench-explore/1",
+        host,
+        rounds: options.rounds,
+        scenario: options.scenario.clone(),
+        policy: options.policy.clone(),
+        bound: options.bound,
+        schedules_per_second: spreads["schedules"],
+        steps_per_second: spreads["steps"],
+        schedules_plain: plain.schedules,
+        schedules,
+        plain_per_schedule: plain.schedules as f64 / schedules as f64,
+    })
+}
+
+fn timed(scenario: &ExploreScenario, options: &Options, strategy: Strategy) -> Result<(Cell, f64)> {
+    let rule = policy(&options.policy).with_context(|| {
+        format!(
+            "no policy `{}`; `emu policy list` names them",
+            options.policy
+        )
+    })?;
+    let began = Instant::now();
+    let bounds = Bounds::all(options.bound);
+    let cell = explore(scenario, rule, 1, bounds, strategy, &mut |_| true)?;
+    Ok((cell, began.elapsed().as_secs_f64()))
+}
