@@ -75,6 +75,8 @@ pub struct Linux {
     /// When the last report of a lock that sleeps was printed; all ones before the first.
     pub(crate) sleeping_lock_reported: AtomicU64,
     pub(crate) spans: Mutex<LongestSpans>,
+    /// Somebody hears of tracepoints.
+    is_traced: bool,
     /// If it was asked for.
     pub(crate) timeline: Option<Mutex<Timeline>>,
     /// Unless steps take no time.
@@ -166,6 +168,7 @@ impl Linux {
             disturbances: Disturbances::new(config, tick_cycles),
             counters: Counters::default(),
             open_batches: Mutex::new(None),
+            is_traced: monitor.is_some() || config.timeline,
             monitor,
             symbols: SymbolTable::builtin(version).map_err(|e| RunError::Symbols(e.to_string()))?,
             log: Mutex::new(KernelLog::new(shape.costs.frequency_mhz)),
@@ -231,6 +234,13 @@ impl Linux {
     /// Tells the checkers what happened.
     #[inline]
     pub(crate) fn trace(&self, cx: &Ctx<'_>, tracepoint: Tracepoint) {
+        if self.is_traced {
+            self.trace_told(cx, tracepoint);
+        }
+    }
+
+    #[inline(never)]
+    fn trace_told(&self, cx: &Ctx<'_>, tracepoint: Tracepoint) {
         if let Some(monitor) = &self.monitor {
             monitor.lock().tracepoint(self.moment(cx), tracepoint);
         }

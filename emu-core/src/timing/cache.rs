@@ -64,7 +64,7 @@ impl Level {
         let Some(way) = set.iter().position(|&tag| tag == line + 1) else {
             return false;
         };
-        set[..=way].rotate_right(1);
+        to_front(&mut set[..=way], line + 1);
         true
     }
 
@@ -74,10 +74,7 @@ impl Level {
             return None;
         }
         let first = self.first(line);
-        let set = &mut self.tags[first..first + self.ways];
-        set.rotate_right(1);
-        let gone = std::mem::replace(&mut set[0], line + 1);
-        gone.checked_sub(1)
+        to_front(&mut self.tags[first..first + self.ways], line + 1).checked_sub(1)
     }
 
     /// Drops a line.
@@ -89,6 +86,14 @@ impl Level {
             set[self.ways - 1] = 0;
         }
     }
+}
+
+/// Puts a tag first; the others move up, and the last one falls out. A set is too short for the host's
+/// block moves to be worth their call.
+#[inline(always)]
+fn to_front(set: &mut [u64], tag: u64) -> u64 {
+    set.iter_mut()
+        .fold(tag, |moved, slot| std::mem::replace(slot, moved))
 }
 
 /// The levels of one CPU.
