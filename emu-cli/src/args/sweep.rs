@@ -89,12 +89,15 @@ pub struct CountsArgs {
     /// Numbers of CPUs, 1 to 64, with commas between them
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "1,2,4,8,16,32,64", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub cpu_counts: Vec<u16>,
+    /// Pages of an area: mapped, touched, unmapped
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..=512))]
+    pub pages: u64,
+    /// Areas of each CPU at each point
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub operations: u64,
     /// Entries of a flush batch
     #[arg(long, value_name = "N", default_value_t = 192, value_parser = clap::value_parser!(u64).range(1..=512))]
     pub batch_size: u64,
-    /// How much.
-    #[command(flatten)]
-    pub work: WorkArgs,
     /// The rest.
     #[command(flatten)]
     pub sweep: SweepArgs,

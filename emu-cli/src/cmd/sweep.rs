@@ -26,7 +26,11 @@ pub fn sweep(verb: &SweepVerb) -> Result<u8> {
             let counts = a.cpu_counts.iter().copied().map(u64::from);
             let plan = plan(Kind::Cpus, &a.sweep, counts)?;
             let batch_size = a.batch_size;
-            done(&a.sweep, with_work(Plan { batch_size, ..plan }, &a.work))
+            let work = WorkArgs {
+                pages: a.pages,
+                operations: a.operations,
+            };
+            done(&a.sweep, with_work(Plan { batch_size, ..plan }, &work))
         }
         SweepVerb::Seed(a) => {
             let plan = plan(Kind::Seed, &a.sweep, 1..=a.seeds)?;
