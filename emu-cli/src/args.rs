@@ -15,7 +15,8 @@ mod trace;
 mod vectors;
 
 pub use bench::{
-    BenchExploreArgs, BenchFlushArgs, BenchHptArgs, BenchReplayArgs, BenchTranslateArgs, BenchVerb,
+    BenchExecArgs, BenchExploreArgs, BenchFlushArgs, BenchHptArgs, BenchReplayArgs,
+    BenchTranslateArgs, BenchVerb,
 };
 pub use exec::ExecArgs;
 pub use explore::{ExplainArgs, ExploreArgs, ReplayArgs, StrategyName};

@@ -13,10 +13,23 @@ pub enum BenchVerb {
     Flush(BenchFlushArgs),
     /// Translations by the number of pages in use, and by host threads
     Translate(BenchTranslateArgs),
+    /// Instructions interpreted in a second, beside qemu-ppc64 if that is installed
+    Exec(BenchExecArgs),
     /// Operations of the kernel model emulated in a second, checked and unchecked
     Replay(BenchReplayArgs),
     /// Interleavings searched in a second, and how many the search leaves out
     Explore(BenchExploreArgs),
+}
+
+/// `emu bench exec`.
+#[derive(Debug, Args)]
+pub struct BenchExecArgs {
+    /// Rounds; the ratio is taken within one
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub rounds: u16,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// `emu bench replay`.

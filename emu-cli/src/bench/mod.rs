@@ -4,6 +4,7 @@
 //! a result from a clock. Refuses modelled cycles: they are `emu run`'s.
 
 pub mod curves;
+pub mod exec;
 pub mod explore;
 pub mod flush;
 pub mod host;

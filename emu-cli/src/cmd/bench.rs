@@ -1,11 +1,11 @@
 //! `emu bench`: host-time measurements.
 
 use crate::args::{
-    BenchExploreArgs, BenchFlushArgs, BenchHptArgs, BenchReplayArgs, BenchTranslateArgs, BenchVerb,
-    OutputArgs,
+    BenchExecArgs, BenchExploreArgs, BenchFlushArgs, BenchHptArgs, BenchReplayArgs,
+    BenchTranslateArgs, BenchVerb, OutputArgs,
 };
 use crate::bench::curves::{Axis, Curve};
-use crate::bench::{curves, explore, flush, host, hpt, replay, translate};
+use crate::bench::{curves, exec, explore, flush, host, hpt, replay, translate};
 use crate::output::{Place, deliver};
 use crate::progress::Bar;
 use crate::report::{bench as report, json};
@@ -18,6 +18,7 @@ pub fn bench(verb: &BenchVerb) -> Result<u8> {
         BenchVerb::Hpt(args) => bench_hpt(args),
         BenchVerb::Flush(args) => bench_flush(args),
         BenchVerb::Translate(args) => bench_translate(args),
+        BenchVerb::Exec(args) => bench_exec(args),
         BenchVerb::Replay(args) => bench_replay(args),
         BenchVerb::Explore(args) => bench_explore(args),
     }
@@ -28,6 +29,17 @@ fn place(output: &OutputArgs) -> Result<Place> {
         Some(path) => Place::check(path),
         None => Ok(Place::Stdout),
     }
+}
+
+fn bench_exec(args: &BenchExecArgs) -> Result<u8> {
+    let place = place(&args.output)?;
+    let report = stepped("bench exec", |step| exec::measure(args.rounds.into(), step))?;
+    let text = match args.output.json {
+        true => json::pretty(&report)?,
+        false => report::exec(&report),
+    };
+    deliver(&[(&place, &text)])?;
+    Ok(0)
 }
 
 fn bench_replay(args: &BenchReplayArgs) -> Result<u8> {

@@ -2,7 +2,7 @@
 
 use crate::bench::curves::size;
 use crate::bench::host::Host;
-use crate::bench::{Spread, explore, flush, hpt, replay, translate};
+use crate::bench::{Spread, exec, explore, flush, hpt, replay, translate};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -76,6 +76,21 @@ fn figures(text: &mut String, figures: &BTreeMap<String, Spread>) {
     text.push_str(
         "\nA name with _vs_ is a ratio taken within one round; _mps is millions a second.\n",
     );
+}
+
+/// `emu bench exec`.
+pub fn exec(report: &exec::Report) -> String {
+    let mut text = format!(
+        "{}: {} instructions, {} rounds\n",
+        report.host.cpu,
+        super::layout::grouped(report.instructions),
+        report.rounds,
+    );
+    figures(&mut text, &report.figures);
+    if !report.qemu {
+        text.push_str("qemu-ppc64 is not installed, so there is nothing beside it.\n");
+    }
+    text
 }
 
 /// `emu bench replay`.

@@ -4,6 +4,18 @@ use super::{printed, refused};
 use serde_json::Value;
 
 #[test]
+fn exec_prints_rates_and_says_if_there_is_no_qemu() {
+    let (code, text) = printed(&["bench", "exec", "--rounds", "1", "--json"]);
+    assert_eq!(code, 0, "{text}");
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["schema"], "ppc-mmu-emu/bench-exec/1");
+    let keys = ["functional_vs_qemu", "qemu_mips"].map(|key| json.get(key).is_some());
+    assert_eq!(keys, [json["qemu"].as_bool().unwrap(); 2]);
+    assert!(json["functional_mips"]["median"].as_f64().unwrap() > 0.0);
+    assert!(json["instructions"].as_u64().unwrap() > 1_000_000);
+}
+
+#[test]
 fn hpt_prints_every_ratio_and_draws() {
     let folder = tempfile::tempdir().unwrap();
     let picture = folder.path().join("curves.svg");
