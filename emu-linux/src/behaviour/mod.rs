@@ -3,6 +3,7 @@
 
 mod batch;
 mod crimes;
+mod guest_batch;
 mod hash_faults;
 mod nesting;
 mod pages_64k;
@@ -17,7 +18,7 @@ use crate::lazy_mmu::policy;
 use crate::machine::{machine_config, machine_of};
 use crate::mm::Mm;
 use crate::task::{KernelVectors, TaskSpec};
-use emu_core::{Clocked, CpuId, Ctx, Cycles, Engine, Event, Interest, Observer, Run};
+use emu_core::{Clocked, CpuId, Ctx, Cycles, Engine, Event, Interest, Observer, Run, RunEnd};
 use emu_mmu::{Ea, PageSize};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -44,6 +45,14 @@ impl Bench {
         self,
         body: impl FnOnce(&Arc<Linux>, &mut Ctx<'_>) -> Run<()> + Send + 'static,
     ) -> Arc<Linux> {
+        self.run_to_end(body).0
+    }
+
+    /// The same, with what the hardware counted, the boot included.
+    fn run_to_end(
+        self,
+        body: impl FnOnce(&Arc<Linux>, &mut Ctx<'_>) -> Run<()> + Send + 'static,
+    ) -> (Arc<Linux>, RunEnd) {
         struct Watch(Arc<Mutex<Monitor>>);
         impl Observer for Watch {
             fn interest(&self) -> Interest {
@@ -101,8 +110,8 @@ impl Bench {
                 booting.idle_loop(cx)
             }),
         );
-        engine.run().unwrap();
-        linux
+        let end = engine.run().unwrap();
+        (linux, end)
     }
 }
 
