@@ -10,6 +10,7 @@ use crate::functions::Func;
 use crate::kernel::{Errno, Linux};
 use crate::layout::pa;
 use crate::mm::{Mm, VirtualPage};
+use crate::mutation::Mutation;
 use crate::report::count;
 use crate::tracepoint::Tracepoint;
 use emu_core::{Ctx, Exception, Run, Step};
@@ -203,6 +204,12 @@ impl Linux {
         let r = HpteR::new(bits.frame(new), PageSize::P4K, PageSize::P4K).with_flags(flags);
         let hidx = self.insert_somewhere(cx, page, r)?;
         count(&self.counters.hpte_inserts);
+        if self.mutated(Mutation::DoubleInsert) {
+            self.insert_somewhere(cx, page, r)?;
+        }
+        if self.mutated(Mutation::ForgetUnlock) {
+            new |= bits.busy;
+        }
         cx.store_u64(
             ptep,
             new | bits.hidx_bits(hidx),

@@ -10,6 +10,7 @@ use crate::latency::Operation;
 use crate::layout::{RealPte, va};
 use crate::memmap::{global, pcpu};
 use crate::mm::VirtualPage;
+use crate::mutation::Mutation;
 use crate::report::count;
 use emu_core::{Ctx, Exception, Run, Step};
 use emu_mmu::{
@@ -152,6 +153,9 @@ impl Linux {
             &self.counters.tlbie
         };
         counter.fetch_add(operands.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        if self.mutated(Mutation::DropTlbie) {
+            return Ok(());
+        }
         if local {
             return emu_mmu::tlbiel_sequence(&mut LinearTable(cx), &operands);
         }

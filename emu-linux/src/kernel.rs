@@ -96,6 +96,9 @@ pub struct Linux {
     pub(crate) copies_lines: bool,
     /// Reports are written out. Where only steps count they are not: the steps are the same.
     pub(crate) keeps_log: bool,
+    /// A bug on purpose.
+    #[cfg(test)]
+    pub(crate) mutation: Option<crate::mutation::Mutation>,
 }
 
 impl std::fmt::Debug for Linux {
@@ -193,6 +196,8 @@ impl Linux {
             balance,
             copies_lines: false,
             keeps_log: true,
+            #[cfg(test)]
+            mutation: None,
         })
     }
 

@@ -41,6 +41,7 @@ pub mod machine;
 pub mod memmap;
 pub mod mm;
 mod mode;
+mod mutation;
 mod page_alloc;
 mod pgtable;
 pub mod printk;

@@ -11,6 +11,7 @@ use crate::latency::Operation;
 use crate::layout::{RealPte, pa};
 use crate::memmap::{batch, field, percpu_owner};
 use crate::mm::{Mm, VirtualPage};
+use crate::mutation::Mutation;
 use crate::report::count;
 use crate::tracepoint::Tracepoint;
 use emu_core::{CpuId, Ctx, Run, Step};
@@ -160,6 +161,7 @@ impl Linux {
             ));
             let local = n != 0 && self.mm_is_local(cx, mm, cpu)?;
             self.note_batch(cx, n, b);
+            let n = n - u64::from(n > 0 && self.mutated(Mutation::SkipFlush));
             if n == 1 {
                 let steps = ["__flush_tlb_pending: vpn", "__flush_tlb_pending: pte"];
                 let (vpn, rpte) = self.queued(cx, b, 0, steps)?;

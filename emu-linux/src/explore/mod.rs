@@ -5,6 +5,8 @@
 //! of [`crate::invariant`] say.
 
 mod commute;
+#[cfg(test)]
+mod mutation_tests;
 mod program;
 mod record;
 mod replay;

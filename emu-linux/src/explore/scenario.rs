@@ -17,6 +17,9 @@ pub struct ExploreScenario {
     pub fail_alloc: Option<u64>,
     /// This page of vmalloc cannot be mapped, counted from 1.
     pub fail_map: Option<u64>,
+    /// A bug on purpose.
+    #[cfg(test)]
+    pub(crate) mutation: Option<crate::mutation::Mutation>,
     /// What is done once, before anything is explored.
     pub setup: Vec<Op>,
     /// The tasks.
@@ -130,6 +133,8 @@ impl ExploreScenario {
             preempt,
             fail_alloc: file.fail_alloc,
             fail_map: file.fail_map,
+            #[cfg(test)]
+            mutation: None,
             setup,
             tasks,
         })

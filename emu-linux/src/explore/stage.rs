@@ -144,6 +144,10 @@ impl Stage {
         )?;
         linux.copies_lines = true;
         linux.keeps_log = false;
+        #[cfg(test)]
+        {
+            linux.mutation = scenario.mutation;
+        }
         let linux = Arc::new(linux);
         let observer = Box::new(super::record::Listener(recorder.clone()));
         let mut engine = Engine::with_observer(shape, Box::new(Clocked::new()), Some(observer))

@@ -9,6 +9,7 @@ use crate::kernel::{Errno, Kernel, Linux};
 use crate::latency::Operation;
 use crate::memmap::{batch, field};
 use crate::mm::Mm;
+use crate::mutation::Mutation;
 use emu_core::{Ctx, Run};
 use emu_mmu::{Ea, Ra};
 
@@ -91,7 +92,9 @@ impl Linux {
                 continue;
             }
             let old = self.pte_clear(cx, mm, ea, ptep)?;
-            if old & bits.present != 0 {
+            if old & bits.present != 0 && self.mutated(Mutation::FreeEarly) {
+                self.put_page(cx, bits.frame(old))?;
+            } else if old & bits.present != 0 {
                 gathered.push(bits.frame(old));
             } else if let Some(frame) = bits.swapped_frame(old) {
                 gathered.push(frame);
@@ -107,6 +110,9 @@ impl Linux {
         let b = self.this_cpu_batch(cx, "tlb_flush")?;
         if cx.load_u64(field(b, batch::INDEX), "tlb_flush: index")? != 0 {
             self.flush_tlb_pending(cx, b)?;
+        }
+        if self.mutated(Mutation::ForgetEnable) {
+            return Ok(());
         }
         self.preempt_enable(cx)
     }

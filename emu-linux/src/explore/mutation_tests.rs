@@ -1,0 +1,104 @@
+//! Each bug that is put into the kernel model is found, by the name of the rule that it breaks.
+
+use super::{Bounds, ExploreScenario, Strategy, explore};
+use crate::lazy_mmu::policy::policy;
+use crate::mutation::Mutation;
+
+/// Names of what breaks within one departure, and the fewest departures that break it.
+fn broken(scenario: &ExploreScenario, cpus: u16) -> Vec<(String, usize)> {
+    let rule = policy("hugh-preempt-fixed").unwrap();
+    let bounds = Bounds::all(1);
+    let cell = explore(
+        scenario,
+        rule,
+        cpus,
+        bounds,
+        Strategy::Exhaustive,
+        &mut |_| true,
+    );
+    let cell = cell.unwrap();
+    assert!(cell.exhausted);
+    let departures = |f: &super::Found| f.preemptions + f.migrations + f.switches;
+    let all = cell
+        .violations
+        .iter()
+        .map(|f| (f.kind.clone(), departures(f)));
+    all.collect()
+}
+
+/// Explores a scenario as it is, where nothing may break, and with a bug.
+fn caught(text: &str, cpus: u16, by: Mutation, kind: &str, departures: usize) {
+    let mut scenario = ExploreScenario::parse(text).unwrap();
+    assert_eq!(broken(&scenario, cpus), [], "without {by:?}");
+    scenario.mutation = Some(by);
+    let found = broken(&scenario, cpus);
+    let wanted = (kind.to_owned(), departures);
+    assert!(found.contains(&wanted), "{by:?} breaks {found:?}");
+}
+
+const VMALLOC: &str = r#"
+id = "vmalloc"
+about = "An area is made, read and freed."
+
+[[task]]
+name = "task"
+run = ["vmalloc a 2", "read a 0", "read a 1", "vfree a"]
+"#;
+
+const MUNMAP: &str = r#"
+id = "munmap"
+about = "A page is stored to, unmapped and stored to again."
+setup = ["mm m"]
+
+[[task]]
+name = "task"
+mm = "m"
+run = ["store 0", "munmap 0 1", "store 0"]
+"#;
+
+const THREADS: &str = r#"
+id = "threads"
+about = "A page is unmapped while another thread stores to it."
+setup = ["mm m", "fault m 0"]
+
+[[task]]
+name = "munmap"
+mm = "m"
+run = ["load 0", "munmap 0 1"]
+
+[[task]]
+name = "thread"
+cpu = 1
+mm = "m"
+run = ["store 0"]
+"#;
+
+#[test]
+fn a_flush_that_is_skipped_is_lost() {
+    caught(VMALLOC, 1, Mutation::SkipFlush, "lost-flush", 0);
+}
+
+#[test]
+fn a_pte_that_is_not_unlocked_is_stuck() {
+    caught(VMALLOC, 1, Mutation::ForgetUnlock, "stuck-lock", 0);
+}
+
+#[test]
+fn an_entry_inserted_twice_is_a_duplicate() {
+    caught(VMALLOC, 1, Mutation::DoubleInsert, "duplicate-hpte", 0);
+}
+
+#[test]
+fn a_tlbie_that_is_dropped_leaves_a_stale_translation() {
+    caught(MUNMAP, 1, Mutation::DropTlbie, "stale-translation", 0);
+}
+
+#[test]
+fn a_frame_freed_early_is_reached_by_another_thread() {
+    caught(THREADS, 2, Mutation::FreeEarly, "stale-translation", 1);
+}
+
+#[test]
+fn preemption_that_stays_off_is_unbalanced() {
+    caught(MUNMAP, 1, Mutation::ForgetEnable, "unbalanced-preempt", 0);
+}
