@@ -32,6 +32,17 @@ impl Bar {
         }
     }
 
+    /// Says something else beside the bar.
+    pub fn tell(&mut self, label: &str) {
+        if self.started.is_none() {
+            return;
+        }
+        label.clone_into(&mut self.label);
+        if let Some(bar) = &self.bar {
+            bar.set_message(label.to_owned());
+        }
+    }
+
     /// Shows how far the run has come.
     pub fn update(&mut self, progress: Progress) {
         let Some(started) = self.started else { return };

@@ -38,9 +38,18 @@ pub struct ExploreArgs {
     /// Numbers of CPUs, each explored
     #[arg(long, value_name = "N,M,...", value_delimiter = ',', default_values_t = [1, 2], value_parser = clap::value_parser!(u16).range(1..=4))]
     pub cpus: Vec<u16>,
-    /// Most preemptions, most migrations, most switches of the CPU, and most of them together
+    /// Most departures in all: preemptions, migrations and switches of the CPU
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=8))]
     pub bound: u16,
+    /// Most preemptions [default: as many as `--bound`]
+    #[arg(long, value_name = "N")]
+    pub preemptions: Option<u16>,
+    /// Most migrations [default: as many as `--bound`]
+    #[arg(long, value_name = "N")]
+    pub migrations: Option<u16>,
+    /// Most switches of the CPU [default: as many as `--bound`]
+    #[arg(long, value_name = "N")]
+    pub switches: Option<u16>,
     /// How interleavings are chosen
     #[arg(long, value_enum, default_value_t)]
     pub strategy: StrategyName,
@@ -50,6 +59,9 @@ pub struct ExploreArgs {
     /// Seed of `pct` and `random`
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
+    /// Keep finished cells there, and do not search them again when started with the same flags
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<std::path::PathBuf>,
     /// Threads [default: one for each CPU of the host]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,

@@ -1,26 +1,17 @@
 //! `emu explore`, `emu replay`, `emu explain`: interleavings searched, run again, and told.
 
+mod cells;
+mod checkpoint;
+
 use super::EXIT_VIOLATION;
-use crate::args::{ExplainArgs, ExploreArgs, ReplayArgs, StrategyName};
+use crate::args::{ExplainArgs, ExploreArgs, ReplayArgs};
 use crate::output::{Place, deliver};
 use crate::plan::policies_named;
-use crate::progress::Bar;
 use crate::report::{explore as report, json};
 use anyhow::{Context, Result, anyhow, bail};
-use emu_linux::explore::{
-    Bounds, Cell, ExploreScenario, Strategy, explore as search, explore_scenarios, replay as again,
-};
-use emu_linux::lazy_mmu::policy::policy;
-use emu_linux::{Progress, nearest};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// One cell to be explored.
-struct Job<'a> {
-    scenario: &'a ExploreScenario,
-    policy: &'static str,
-    cpus: u16,
-}
+use cells::{Job, run_all};
+use emu_linux::explore::{ExploreScenario, explore_scenarios, replay as again};
+use emu_linux::nearest;
 
 /// Explores; 1 if an invariant was broken.
 pub fn explore(args: &ExploreArgs) -> Result<u8> {
@@ -43,9 +34,10 @@ pub fn explore(args: &ExploreArgs) -> Result<u8> {
     }
     let results = run_all(&jobs, args)?;
     let found = results.iter().any(|cell| !cell.violations.is_empty());
+    let left = jobs.len() - results.len();
     let text = match args.output.json {
-        true => json::pretty(&report::Document::new(results))?,
-        false => report::text(&results),
+        true => json::pretty(&report::Document::new(results, left))?,
+        false => report::text(&results, left),
     };
     deliver(&[(&place, &text)])?;
     Ok(if found { EXIT_VIOLATION } else { 0 })
@@ -74,61 +66,6 @@ fn named<'a>(all: &'a [ExploreScenario], args: &ExploreArgs) -> Result<Vec<&'a E
         (_, false) => bail!("`--only` narrows `emu explore all`; one scenario was named already"),
         (id, true) => Ok(vec![find(id)?]),
     }
-}
-
-/// Explores the cells on some threads; they come back in order.
-fn run_all(jobs: &[Job<'_>], args: &ExploreArgs) -> Result<Vec<Cell>> {
-    let threads = args.jobs.map_or_else(
-        || std::thread::available_parallelism().map_or(1, |n| n.get()),
-        usize::from,
-    );
-    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let cells: Mutex<Vec<Option<Result<Cell>>>> = Mutex::new(jobs.iter().map(|_| None).collect());
-    let bar = Mutex::new(Bar::new("cells explored".to_owned()));
-    std::thread::scope(|scope| {
-        for _ in 0..threads.min(jobs.len()) {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(job) = jobs.get(index) else { return };
-                    let cell = run_one(job, args);
-                    if let Ok(mut cells) = cells.lock() {
-                        cells[index] = Some(cell);
-                    }
-                    let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                    if let Ok(mut bar) = bar.lock() {
-                        bar.update(Progress {
-                            done: done as u64,
-                            total: Some(jobs.len() as u64),
-                        });
-                    }
-                }
-            });
-        }
-    });
-    let cells = cells
-        .into_inner()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    cells
-        .into_iter()
-        .map(|cell| cell.unwrap_or_else(|| bail!("a cell was not explored")))
-        .collect()
-}
-
-fn run_one(job: &Job<'_>, args: &ExploreArgs) -> Result<Cell> {
-    let (schedules, seed) = (args.schedules, args.seed);
-    let strategy = match args.strategy {
-        StrategyName::Exhaustive => Strategy::Exhaustive,
-        StrategyName::Plain => Strategy::Plain,
-        StrategyName::Pct => Strategy::Pct { schedules, seed },
-        StrategyName::Random => Strategy::Random { schedules, seed },
-    };
-    let rule = policy(job.policy).with_context(|| format!("no policy `{}`", job.policy))?;
-    let bounds = Bounds::all(usize::from(args.bound));
-    search(job.scenario, rule, job.cpus, bounds, strategy, &mut |_| {
-        true
-    })
-    .with_context(|| format!("{} under {}", job.scenario.id, job.policy))
 }
 
 /// Runs one schedule again; 1 if it breaks an invariant.

@@ -16,6 +16,8 @@ pub struct Document {
     pub model: &'static str,
     /// One for each scenario, policy and number of CPUs.
     pub results: Vec<Cell>,
+    /// Cells that were not begun when the search was stopped.
+    pub cells_left: usize,
 }
 
 /// What every result holds for.
@@ -25,11 +27,12 @@ const MODEL: &str = "memory is sequentially consistent and a CPU has done the tl
 
 impl Document {
     /// The document of some results.
-    pub fn new(results: Vec<Cell>) -> Self {
+    pub fn new(results: Vec<Cell>, cells_left: usize) -> Self {
         Document {
             schema: "ppc-mmu-emu/explore/1",
             model: MODEL,
             results,
+            cells_left,
         }
     }
 }
@@ -40,7 +43,7 @@ fn name(found: &Found) -> String {
 }
 
 /// A table of cells, then the shortest schedule of each thing that broke in the first cell that has it.
-pub fn text(results: &[Cell]) -> String {
+pub fn text(results: &[Cell], left: usize) -> String {
     let rows = results.iter().map(|cell| {
         let broken = cell.violations.iter().chain(&cell.unfinished);
         let broken: Vec<String> = broken.map(name).collect();
@@ -83,6 +86,10 @@ pub fn text(results: &[Cell]) -> String {
             ),
             bounds.departures,
         ));
+    }
+    if left > 0 {
+        let cells = count(left as u64, "cell was", "cells were");
+        text.push_str(&format!("Stopped: {cells} not begun.\n"));
     }
     if let [cell] = results {
         for found in cell.violations.iter().chain(&cell.unfinished) {

@@ -125,3 +125,65 @@ fn what_cannot_be_explored_is_refused() {
         assert!(text.contains(right), "{words:?}: {text}");
     }
 }
+
+#[test]
+fn each_kind_of_departure_has_its_own_bound() {
+    let (code, text) = printed(&with(&["--preemptions", "0", "--json"]));
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let cell = &document["results"][0];
+    assert_eq!((&cell["bounds"]["preemptions"], code), (&0.into(), 1));
+    // Nothing else can be done on one CPU; the search begins anew when it has learnt who shares what.
+    assert!(cell["schedules"].as_u64().unwrap() <= 3, "{cell}");
+}
+
+#[test]
+fn a_checkpoint_is_gone_on_from_and_belongs_to_one_search() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cells.jsonl");
+    let name = path.to_str().unwrap();
+    let words = with(&["--policies", "mainline-6.1", "--json", "--checkpoint", name]);
+    let (_, first) = printed(&words);
+    let whole = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(whole.lines().count(), 3, "{whole}");
+    // As if it had been cut off in the midst of the last line.
+    std::fs::write(&path, &whole[..whole.len() - 9]).unwrap();
+    let (_, again) = printed(&words);
+    assert_eq!(first, again);
+    let cells = |text: &str| -> Vec<String> {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(
+        cells(&std::fs::read_to_string(&path).unwrap()),
+        cells(&whole)
+    );
+    let text = refused(&with(&["--checkpoint", name, "--switches", "0"]));
+    assert!(text.contains("another search"), "{text}");
+    std::fs::write(&path, "hello\n").unwrap();
+    let text = refused(&words);
+    assert!(text.contains("no checkpoint of `emu explore`"), "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn interrupted_it_tells_what_it_has() {
+    use std::process::{Command, Stdio};
+    let words = ["explore", "all", "--bound", "2", "--jobs", "1", "--json"];
+    let mut search = Command::new(env!("CARGO_BIN_EXE_emu"));
+    let search = search.args(words).stdout(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let pid = search.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output = search.wait_with_output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(document["cells_left"].as_u64().unwrap() > 0);
+    let last = document["results"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["exhausted"], false);
+}

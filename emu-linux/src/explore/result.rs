@@ -3,11 +3,11 @@
 use super::stage::{Ran, Stage};
 use super::{ExploreError, ExploreScenario};
 use emu_core::explore::{ArenaEnd, Plan};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// How far a run may depart from the undisturbed one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
     /// Timer interrupts that end the turn of a task.
     pub preemptions: usize,
@@ -38,6 +38,17 @@ impl Bounds {
     }
 }
 
+/// How far a search is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SoFar {
+    /// Runs.
+    pub schedules: u64,
+    /// Different states of memory seen.
+    pub states: u64,
+    /// Departures of the last run.
+    pub departures: usize,
+}
+
 /// How the interleavings are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
@@ -64,7 +75,7 @@ pub enum Strategy {
 }
 
 /// Something that broke, by the schedule with the fewest departures and, of those, the fewest steps.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// The invariant; among `unfinished`, `died` or `hung`.
     pub kind: String,
@@ -81,7 +92,7 @@ pub struct Found {
 }
 
 /// What the search of one scenario under one policy came to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cell {
     /// The scenario.
     pub scenario: String,

@@ -10,7 +10,7 @@
 
 use super::commute::Stretch;
 use super::record::{StepRecord, Touch};
-use super::result::{Best, Bounds, Cell, Strategy};
+use super::result::{Best, Bounds, Cell, SoFar, Strategy};
 use super::scenario::ExploreScenario;
 use super::stage::{ExploreError, Stage};
 use crate::lazy_mmu::LazyMmuPolicy;
@@ -39,7 +39,7 @@ struct Search<'a> {
     done: HashSet<Plan>,
     schedules: u64,
     steps: u64,
-    go_on: &'a mut dyn FnMut(u64) -> bool,
+    go_on: &'a mut dyn FnMut(SoFar) -> bool,
     stopped: bool,
 }
 
@@ -120,8 +120,13 @@ impl Search<'_> {
         let ran = self.stage.run(plan, trace)?;
         self.schedules += 1;
         self.steps += ran.steps;
-        if self.schedules.is_multiple_of(64) && !(self.go_on)(self.schedules) {
-            self.stopped = true;
+        if self.schedules.is_multiple_of(64) {
+            let so_far = SoFar {
+                schedules: self.schedules,
+                states: self.states.len() as u64,
+                departures: plan.deviations().len(),
+            };
+            self.stopped |= !(self.go_on)(so_far);
         }
         self.best.note(plan, &ran);
         Ok((ran.end, ran.steps))
@@ -258,7 +263,7 @@ impl Search<'_> {
     }
 }
 
-/// Explores a scenario under a policy. `go_on` is asked now and then, with the number of runs so far.
+/// Explores a scenario under a policy. `go_on` is asked now and then, and told how far the search is.
 ///
 /// # Errors
 /// A scenario whose set-up fails, a host without memory.
@@ -268,7 +273,7 @@ pub fn explore(
     cpus: u16,
     bounds: Bounds,
     strategy: Strategy,
-    go_on: &mut dyn FnMut(u64) -> bool,
+    go_on: &mut dyn FnMut(SoFar) -> bool,
 ) -> Result<Cell, ExploreError> {
     let name = policy.name().to_owned();
     let mut search = Search {
