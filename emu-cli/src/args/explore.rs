@@ -76,6 +76,9 @@ pub struct ReplayArgs {
     /// The string that `emu explore` gave: SCENARIO/POLICY/CPUS/emx2:...
     #[arg(value_name = "STRING")]
     pub replay: String,
+    /// Draw the steps there, for Perfetto or chrome://tracing
+    #[arg(long, value_name = "FILE.json")]
+    pub timeline: Option<std::path::PathBuf>,
     /// The output.
     #[command(flatten)]
     pub output: OutputArgs,

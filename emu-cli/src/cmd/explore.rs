@@ -7,7 +7,7 @@ use super::EXIT_VIOLATION;
 use crate::args::{ExplainArgs, ExploreArgs, ReplayArgs};
 use crate::output::{Place, deliver};
 use crate::plan::policies_named;
-use crate::report::{explore as report, json};
+use crate::report::{explore as report, json, steps};
 use anyhow::{Context, Result, anyhow, bail};
 use cells::{Job, run_all};
 use emu_linux::explore::{ExploreScenario, explore_scenarios, replay as again};
@@ -71,12 +71,23 @@ fn named<'a>(all: &'a [ExploreScenario], args: &ExploreArgs) -> Result<Vec<&'a E
 /// Runs one schedule again; 1 if it breaks an invariant.
 pub fn replay(args: &ReplayArgs) -> Result<u8> {
     let place = place(args.output.output.as_deref())?;
+    let picture = args.timeline.as_deref().map(Place::check).transpose()?;
+    if let (Some(drawn), Some(text)) = (&args.timeline, &args.output.output)
+        && drawn == text
+    {
+        bail!("`--timeline` needs a place of its own: name a file that no other output has");
+    }
     let run = again(&args.replay)?;
     let text = match args.output.json {
         true => json::pretty(&run)?,
         false => report::timeline(&run),
     };
-    deliver(&[(&place, &text)])?;
+    let drawn = picture.as_ref().map(|_| steps::chrome(&run)).transpose()?;
+    let mut outputs = vec![(&place, text.as_str())];
+    if let (Some(place), Some(drawn)) = (&picture, &drawn) {
+        outputs.push((place, drawn));
+    }
+    deliver(&outputs)?;
     Ok(if run.violations.is_empty() {
         0
     } else {

@@ -13,6 +13,7 @@ pub mod hpt;
 pub mod json;
 pub mod layout;
 pub mod probe;
+pub mod steps;
 pub mod sweep;
 pub mod text;
 pub mod vectors;

@@ -187,3 +187,20 @@ fn interrupted_it_tells_what_it_has() {
     let last = document["results"].as_array().unwrap().last().unwrap();
     assert_eq!(last["exhausted"], false);
 }
+
+#[test]
+fn a_schedule_is_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("steps.json");
+    let name = path.to_str().unwrap();
+    let replay = "unmap-vs-cow/mmotm/1/emx2:4j.1";
+    let (code, _) = printed(&["replay", replay, "--timeline", name]);
+    assert_eq!(code, 1);
+    let drawn: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let events = drawn["traceEvents"].as_array().unwrap();
+    let named = |name: &str, ph: &str| events.iter().any(|e| e["name"] == name && e["ph"] == ph);
+    assert!(named("timer interrupt", "i") && named("duplicate-hpte", "i"));
+    assert!(named("vfree", "X") && named("user", "X") && named("native_hpte_insert: store V", "X"));
+    let text = refused(&["replay", replay, "--timeline", name, "--output", name]);
+    assert!(text.contains("a place of its own"), "{text}");
+}
