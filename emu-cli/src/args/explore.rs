@@ -90,4 +90,7 @@ pub struct ExplainArgs {
     /// Name of an invariant, or the string of a schedule that breaks one
     #[arg(value_name = "KIND|STRING")]
     pub what: String,
+    /// With a string: search its scenario under every policy, with as many departures, and say which close it
+    #[arg(long)]
+    pub remedies: bool,
 }

@@ -9,9 +9,11 @@ use crate::output::{Place, deliver};
 use crate::plan::policies_named;
 use crate::report::{explore as report, json, steps};
 use anyhow::{Context, Result, anyhow, bail};
-use cells::{Job, run_all};
-use emu_linux::explore::{ExploreScenario, explore_scenarios, replay as again};
-use emu_linux::nearest;
+use cells::{How, Job, run_all};
+use emu_linux::explore::{
+    Bounds, Cell, ExploreScenario, Replayed, Strategy, explore_scenarios, replay as again,
+};
+use emu_linux::{nearest, policies};
 
 /// Explores; 1 if an invariant was broken.
 pub fn explore(args: &ExploreArgs) -> Result<u8> {
@@ -32,7 +34,7 @@ pub fn explore(args: &ExploreArgs) -> Result<u8> {
             }
         }
     }
-    let results = run_all(&jobs, args)?;
+    let results = run_all(&jobs, How::typed(args))?;
     let found = results.iter().any(|cell| !cell.violations.is_empty());
     let left = jobs.len() - results.len();
     let text = match args.output.json {
@@ -99,7 +101,14 @@ pub fn replay(args: &ReplayArgs) -> Result<u8> {
 pub fn explain(args: &ExplainArgs) -> Result<u8> {
     let text = match emu_linux::invariant::explain(&args.what) {
         Some(rule) => report::rule(&args.what, rule),
-        None if args.what.contains('/') => report::explained(&again(&args.what)?),
+        None if args.what.contains('/') => {
+            let run = again(&args.what)?;
+            let mut text = report::explained(&run);
+            if args.remedies {
+                text.push_str(&report::remedies(&run, &remedies(&run)?));
+            }
+            text
+        }
         None => {
             let names = emu_linux::invariant::NAMES;
             let near = nearest(&args.what, names.iter().copied());
@@ -113,4 +122,25 @@ pub fn explain(args: &ExplainArgs) -> Result<u8> {
     };
     deliver(&[(&Place::Stdout, &text)])?;
     Ok(0)
+}
+
+/// The scenario of a schedule under every policy, with as many departures.
+fn remedies(run: &Replayed) -> Result<Vec<Cell>> {
+    let all = explore_scenarios().context("a shipped scenario is damaged")?;
+    let scenario = all.iter().find(|scenario| scenario.id == run.scenario);
+    let scenario = scenario.with_context(|| format!("no scenario `{}`", run.scenario))?;
+    let job = |policy: &'static str| Job {
+        scenario,
+        policy,
+        cpus: run.cpus,
+    };
+    let jobs: Vec<Job<'_>> = policies().iter().map(|policy| job(policy.name)).collect();
+    let departures = run.steps.iter().filter(|step| step.departure.is_some());
+    let how = How {
+        bounds: Bounds::all(departures.count()),
+        strategy: Strategy::Exhaustive,
+        jobs: None,
+        checkpoint: None,
+    };
+    run_all(&jobs, how)
 }

@@ -185,3 +185,24 @@ pub fn explained(run: &Replayed) -> String {
     }
     text
 }
+
+/// Under which policies as many departures break what a run broke, and under which not.
+pub fn remedies(run: &Replayed, cells: &[Cell]) -> String {
+    let mut text =
+        "\nWhat closes it, by a search of this scenario with as many departures\n".to_owned();
+    for violation in &run.violations {
+        let breaks = |cell: &Cell| cell.violations.iter().any(|f| f.kind == violation.kind);
+        let of = |which: bool| -> String {
+            let cells = cells.iter().filter(|c| c.exhausted && breaks(c) == which);
+            let names: Vec<&str> = cells.map(|cell| cell.policy.as_str()).collect();
+            match names.is_empty() {
+                true => "none".to_owned(),
+                false => names.join(", "),
+            }
+        };
+        text.push_str(&format!("  {}\n", violation.kind));
+        text.push_str(&wrap(&of(false), "    closed by: ", "      "));
+        text.push_str(&wrap(&of(true), "    open under: ", "      "));
+    }
+    text
+}

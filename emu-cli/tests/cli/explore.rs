@@ -204,3 +204,19 @@ fn a_schedule_is_drawn() {
     let text = refused(&["replay", replay, "--timeline", name, "--output", name]);
     assert!(text.contains("a place of its own"), "{text}");
 }
+
+#[test]
+fn what_closes_a_race_is_searched() {
+    let (code, text) = printed(&["explain", "unmap-vs-cow/mmotm/1/emx2:4j.1", "--remedies"]);
+    assert_eq!(code, 0);
+    let of = text.split("  duplicate-hpte\n").nth(1).unwrap();
+    let of = of.split("closed by: ").nth(1).unwrap();
+    let (closed, open) = of.split_once("open under: ").unwrap();
+    for name in ["hugh-preempt-fixed", "switch-flush", "mainline-6.1"] {
+        assert!(closed.contains(name) && !open.contains(name), "{text}");
+    }
+    assert!(
+        open.contains("mmotm") && open.contains("no-power-batch-naive"),
+        "{text}"
+    );
+}

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use emu_linux::Progress;
 use emu_linux::explore::{Bounds, Cell, ExploreScenario, SoFar, Strategy, explore as search};
 use emu_linux::lazy_mmu::policy::policy;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -32,15 +33,35 @@ impl Job<'_> {
     }
 }
 
-/// The bounds that were typed.
-pub fn bounds(args: &ExploreArgs) -> Bounds {
-    let all = usize::from(args.bound);
-    let of = |typed: Option<u16>| typed.map_or(all, usize::from);
-    Bounds {
-        preemptions: of(args.preemptions),
-        migrations: of(args.migrations),
-        switches: of(args.switches),
-        departures: all,
+/// How cells are explored.
+#[derive(Clone, Copy, Debug)]
+pub struct How<'a> {
+    /// The bounds.
+    pub bounds: Bounds,
+    /// How interleavings are chosen.
+    pub strategy: Strategy,
+    /// Threads, if not one for each CPU of the host.
+    pub jobs: Option<u16>,
+    /// Where finished cells are kept.
+    pub checkpoint: Option<&'a Path>,
+}
+
+impl<'a> How<'a> {
+    /// As it was typed.
+    pub fn typed(args: &'a ExploreArgs) -> Self {
+        let all = usize::from(args.bound);
+        let of = |typed: Option<u16>| typed.map_or(all, usize::from);
+        How {
+            bounds: Bounds {
+                preemptions: of(args.preemptions),
+                migrations: of(args.migrations),
+                switches: of(args.switches),
+                departures: all,
+            },
+            strategy: strategy(args),
+            jobs: args.jobs,
+            checkpoint: args.checkpoint.as_deref(),
+        }
     }
 }
 
@@ -61,7 +82,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What all threads share.
 struct Shared<'a> {
     jobs: &'a [Job<'a>],
-    args: &'a ExploreArgs,
+    how: How<'a>,
     next: AtomicUsize,
     done: AtomicUsize,
     schedules: AtomicU64,
@@ -74,15 +95,15 @@ struct Shared<'a> {
 }
 
 /// Explores the cells; they come back in order, without those that were not begun when Ctrl-C was typed.
-pub fn run_all(jobs: &[Job<'_>], args: &ExploreArgs) -> Result<Vec<Cell>> {
-    let threads = args.jobs.map_or_else(
+pub fn run_all(jobs: &[Job<'_>], how: How<'_>) -> Result<Vec<Cell>> {
+    let threads = how.jobs.map_or_else(
         || std::thread::available_parallelism().map_or(1, |n| n.get()),
         usize::from,
     );
     let mut cells: Vec<Option<Result<Cell>>> = jobs.iter().map(|_| None).collect();
     let mut checkpoint = None;
-    if let Some(path) = &args.checkpoint {
-        let search = Search::new(bounds(args), format!("{:?}", strategy(args)));
+    if let Some(path) = how.checkpoint {
+        let search = Search::new(how.bounds, format!("{:?}", how.strategy));
         let (open, known) = Checkpoint::open(path, &search)?;
         checkpoint = Some(open);
         for cell in known {
@@ -93,7 +114,7 @@ pub fn run_all(jobs: &[Job<'_>], args: &ExploreArgs) -> Result<Vec<Cell>> {
     }
     let shared = Shared {
         jobs,
-        args,
+        how,
         next: AtomicUsize::new(0),
         done: AtomicUsize::new(cells.iter().flatten().count()),
         schedules: AtomicU64::new(0),
@@ -159,7 +180,9 @@ impl Shared<'_> {
             self.show(so_far.departures);
             !self.stopped.load(Ordering::Relaxed)
         };
-        let (bounds, strategy) = (bounds(self.args), strategy(self.args));
+        let How {
+            bounds, strategy, ..
+        } = self.how;
         search(job.scenario, rule, job.cpus, bounds, strategy, &mut go_on)
             .with_context(|| format!("{} under {}", job.scenario.id, job.policy))
     }
