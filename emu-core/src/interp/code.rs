@@ -20,7 +20,7 @@ pub(crate) struct CodePage {
     /// Real address of its first byte.
     ra: u64,
     little_endian: bool,
-    words: Box<[AtomicU64; PAGE_WORDS]>,
+    words: [AtomicU64; PAGE_WORDS],
 }
 
 type Chunk = Box<[[OnceLock<Arc<CodePage>>; 2]]>;
@@ -93,7 +93,7 @@ impl Code {
             Arc::new(CodePage {
                 ra: ra.get() & !(PAGE_BYTES - 1),
                 little_endian,
-                words: Box::new([const { AtomicU64::new(Op::Fetch as u64) }; PAGE_WORDS]),
+                words: [const { AtomicU64::new(Op::Fetch.number() as u64) }; PAGE_WORDS],
             })
         });
         Ok(page.clone())

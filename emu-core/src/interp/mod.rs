@@ -90,10 +90,12 @@ pub struct Interpreter {
     page: Option<Arc<CodePage>>,
     page_ea: u64,
     next: u64,
-    /// Instructions executed.
+    /// Instructions executed and charged.
     retired: u64,
-    /// Those of them that are not charged yet.
+    /// Instructions executed since.
     pending: u64,
+    /// Those of them that have a charge of their own.
+    own: u64,
     hundredths: u64,
     /// The timebase less what the clock says.
     timebase_offset: u64,
@@ -132,6 +134,7 @@ impl Interpreter {
             next: 0,
             retired: 0,
             pending: 0,
+            own: 0,
             hundredths: 0,
             timebase_offset: 0,
             decrementer_zero: 0x7fff_ffff,
@@ -143,7 +146,7 @@ impl Interpreter {
 
     /// Instructions executed.
     pub const fn retired(&self) -> u64 {
-        self.retired
+        self.retired + self.pending
     }
 
     /// What the guest halted with on this CPU, if it did.
@@ -173,7 +176,7 @@ impl Interpreter {
         let most = cost_of_hundred(machine).div_ceil(100);
         loop {
             let now = cpu.clock.get() + self.pending * most;
-            if (self.retired >= self.instructions_max || now >= cpu.deadline.get())
+            if (self.retired() >= self.instructions_max || now >= cpu.deadline.get())
                 && let Some(outcome) = self.attend(machine, cpu)
             {
                 return outcome;
@@ -200,7 +203,6 @@ impl Interpreter {
                 self.trace(machine, cpu);
             }
             self.next = pc.wrapping_add(4);
-            self.retired += 1;
             self.pending += 1;
             match self.execute(decoded, machine, cpu, code) {
                 Ok(()) => self.registers.pc = self.next,
@@ -226,8 +228,10 @@ impl Interpreter {
     /// Charges the instructions that were executed since the last time.
     #[inline]
     fn settle(&mut self, machine: &Machine, cpu: &mut Cpu) {
-        let hundredths = self.pending * cost_of_hundred(machine) + self.hundredths;
-        self.pending = 0;
+        let straight = self.pending.saturating_sub(self.own);
+        let hundredths = straight * cost_of_hundred(machine) + self.hundredths;
+        self.retired += self.pending;
+        (self.pending, self.own) = (0, 0);
         self.hundredths = hundredths % 100;
         cpu.charge(Category::Instructions, hundredths / 100);
     }

@@ -5,13 +5,22 @@
 
 macro_rules! ops {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
-        /// What an instruction does. Zero is a word that nobody has decoded yet.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        /// The numbers, in order.
         #[repr(u8)]
-        pub(crate) enum Op { $($(#[doc = $doc])* $name,)* }
+        enum Number { $($name,)* }
 
+        /// What an instruction does, by number; 0 is a word that nobody has decoded yet. No enum, so that a
+        /// stored number is taken as it is: every choice by it has an arm for the rest.
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        pub(crate) struct Op(u8);
+
+        #[expect(non_upper_case_globals, reason = "they stand for the variants of an enum")]
         impl Op {
+            $($(#[doc = $doc])* pub const $name: Op = Op(Number::$name as u8);)*
+
+            #[cfg(test)]
             const ALL: &'static [Op] = &[$(Op::$name,)*];
+            const NAMES: &'static [&'static str] = &[$(stringify!($name),)*];
         }
     };
 }
@@ -89,6 +98,19 @@ ops! {
     Tlbie, Tlbiel,
 }
 
+impl Op {
+    /// Its number.
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+}
+
+impl std::fmt::Debug for Op {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(Op::NAMES.get(usize::from(self.0)).unwrap_or(&"?"))
+    }
+}
+
 /// Rc, in `c`.
 pub(crate) const RC: u8 = 0x80;
 /// A mask that wraps, in `c`.
@@ -113,7 +135,7 @@ impl Decoded {
 
     /// As one word, 0 only for what is not decoded.
     pub const fn pack(self) -> u64 {
-        self.op as u64
+        self.op.number() as u64
             | (self.a as u64) << 8
             | (self.b as u64) << 16
             | (self.c as u64) << 24
@@ -122,9 +144,8 @@ impl Decoded {
 
     #[inline(always)]
     pub fn unpack(word: u64) -> Self {
-        let op = Op::ALL.get(word as u8 as usize);
         Decoded {
-            op: *op.unwrap_or(&Op::Illegal),
+            op: Op(word as u8),
             a: (word >> 8) as u8,
             b: (word >> 16) as u8,
             c: (word >> 24) as u8,
@@ -156,7 +177,7 @@ mod tests {
     #[test]
     fn packing_keeps_every_field() {
         for (number, &op) in Op::ALL.iter().enumerate() {
-            assert_eq!(op as usize, number);
+            assert_eq!(usize::from(op.number()), number);
             let d = Decoded::new(op, 31, 17, RC | 5, 0xffff_8000);
             assert_eq!(Decoded::unpack(d.pack()), d);
         }

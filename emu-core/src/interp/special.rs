@@ -148,7 +148,6 @@ impl Interpreter {
             return Err(ILLEGAL);
         }
         for register in d.a..32 {
-            self.pending += u64::from(register > d.a);
             if d.op == Op::Lmw {
                 let value = self.load::<Word>(machine, cpu, ea, false)?;
                 self.set_gpr(register, value);
@@ -156,9 +155,15 @@ impl Interpreter {
                 let value = self.gpr(register);
                 self.store::<Word>(machine, cpu, code, (ea, value, false))?;
             }
+            self.one_of_several(register > d.a);
             ea = ea.wrapping_add(4);
         }
         Ok(())
+    }
+
+    /// An access after the first of one instruction, which counts once.
+    fn one_of_several(&mut self, further: bool) {
+        self.own = self.own.saturating_sub(u64::from(further));
     }
 
     /// lswi, lswx, stswi and stswx: bytes to or from the low words of successive registers.
@@ -181,7 +186,6 @@ impl Interpreter {
         for i in 0..bytes {
             let register = (d.a + i / 4) & 31;
             let shift = 24 - 8 * (i % 4);
-            self.pending += u64::from(i > 0);
             if loads {
                 let byte = self.load::<Byte>(machine, cpu, ea, false)?;
                 let before = if i % 4 == 0 { 0 } else { self.gpr(register) };
@@ -190,6 +194,7 @@ impl Interpreter {
                 let byte = self.gpr(register) >> shift & 0xff;
                 self.store::<Byte>(machine, cpu, code, (ea, byte, false))?;
             }
+            self.one_of_several(i > 0);
             ea = ea.wrapping_add(1);
         }
         Ok(())

@@ -141,7 +141,7 @@ impl Interpreter {
     /// The instruction has a charge of its own, so it is no straight-line one.
     #[inline(always)]
     pub(super) fn own_charge(&mut self) {
-        self.pending = self.pending.saturating_sub(1);
+        self.own += 1;
     }
 
     /// An access is made, and told of.
