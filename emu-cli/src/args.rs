@@ -19,7 +19,10 @@ pub use bench::{
     BenchTranslateArgs, BenchVerb,
 };
 pub use exec::ExecArgs;
-pub use explore::{ExplainArgs, ExploreArgs, ReplayArgs, StrategyName};
+pub use explore::{
+    ExplainArgs, ExploreArgs, ExploreVerb, MergeArgs, Piece, PlanArgs, ReplayArgs, RunJobArgs,
+    StrategyName,
+};
 pub use hpt::{
     AccessKind, Cpu, DumpArgs, HptVerb, Isa, LoadArgs, Order, TableArgs, TableSource, WalkArgs,
 };
@@ -83,7 +86,7 @@ pub enum Verb {
     #[command(subcommand)]
     Hpt(HptVerb),
     /// Search the interleavings of a small scenario for what breaks an invariant
-    Explore(ExploreArgs),
+    Explore(ExploreVerb),
     /// Run one schedule that `emu explore` found again, step by step
     Replay(ReplayArgs),
     /// Say what an invariant asks, or what a schedule breaks and how it came to that

@@ -240,6 +240,11 @@ fn strings_that_cannot_be_replayed_say_why() {
         refused("unmap-vs-cow/mmotm/1/emx0:"),
         ReplayError::Plan(_)
     ));
+    // Steps were counted otherwise in the version before.
+    assert!(matches!(
+        refused("unmap-vs-cow/mmotm/1/emx1:40.1"),
+        ReplayError::Plan(_)
+    ));
     let text = refused("unmap-vs-caw/mmotm/1/emx2:").to_string();
     assert!(text.contains("did you mean `unmap-vs-cow`?"), "{text}");
     // No second CPU is there to go on.

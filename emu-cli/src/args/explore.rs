@@ -1,7 +1,8 @@
 //! Flags of `emu explore`, `emu replay` and `emu explain`.
 
 use super::OutputArgs;
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
 
 /// How interleavings are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -17,12 +18,71 @@ pub enum StrategyName {
     Random,
 }
 
-/// `emu explore`.
+/// `emu explore`, at once or in pieces.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct ExploreVerb {
+    /// In pieces.
+    #[command(subcommand)]
+    pub piece: Option<Piece>,
+    /// At once.
+    #[command(flatten)]
+    pub search: ExploreArgs,
+}
+
+/// A search in pieces.
+#[derive(Debug, Subcommand)]
+pub enum Piece {
+    /// Split a search into jobs, a line each
+    Plan(PlanArgs),
+    /// Do one job, given as its line
+    Run(RunJobArgs),
+    /// Join what the jobs came to, if every one was done
+    Merge(MergeArgs),
+}
+
+/// `emu explore plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// What to search.
+    #[command(flatten)]
+    pub search: ExploreArgs,
+    /// Jobs of each scenario, policy and number of CPUs, by the first departure
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub parts: u16,
+}
+
+/// `emu explore run`.
+#[derive(Debug, Args)]
+pub struct RunJobArgs {
+    /// A line of the plan
+    #[arg(long, value_name = "LINE")]
+    pub job: String,
+    /// Write the result there, all of it or nothing [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `emu explore merge`.
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// The plan
+    #[arg(value_name = "JOBS.jsonl")]
+    pub plan: PathBuf,
+    /// Results: files of one or more lines
+    #[arg(value_name = "RESULT", required = true)]
+    pub results: Vec<PathBuf>,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// A search.
 #[derive(Debug, Args)]
 pub struct ExploreArgs {
     /// Name of a scenario to explore, or `all`
-    #[arg(value_name = "SCENARIO|all")]
-    pub scenario: String,
+    #[arg(value_name = "SCENARIO|all", required = true)]
+    pub scenario: Option<String>,
     /// With `all`: these scenarios only
     #[arg(long, value_name = "S,T,...", value_delimiter = ',')]
     pub only: Vec<String>,
@@ -61,7 +121,7 @@ pub struct ExploreArgs {
     pub seed: u64,
     /// Keep finished cells there, and do not search them again when started with the same flags
     #[arg(long, value_name = "FILE")]
-    pub checkpoint: Option<std::path::PathBuf>,
+    pub checkpoint: Option<PathBuf>,
     /// Threads [default: one for each CPU of the host]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
@@ -78,7 +138,7 @@ pub struct ReplayArgs {
     pub replay: String,
     /// Draw the steps there, for Perfetto or chrome://tracing
     #[arg(long, value_name = "FILE.json")]
-    pub timeline: Option<std::path::PathBuf>,
+    pub timeline: Option<PathBuf>,
     /// The output.
     #[command(flatten)]
     pub output: OutputArgs,

@@ -2,9 +2,10 @@
 
 mod cells;
 mod checkpoint;
+mod jobs;
 
 use super::EXIT_VIOLATION;
-use crate::args::{ExplainArgs, ExploreArgs, ReplayArgs};
+use crate::args::{ExplainArgs, ExploreArgs, ExploreVerb, Piece, ReplayArgs};
 use crate::output::{Place, deliver};
 use crate::plan::policies_named;
 use crate::report::{explore as report, json, steps};
@@ -15,11 +16,40 @@ use emu_linux::explore::{
 };
 use emu_linux::{nearest, policies};
 
+/// Explores at once or in pieces.
+pub fn explore(args: &ExploreVerb) -> Result<u8> {
+    match &args.piece {
+        Some(Piece::Plan(plan)) => {
+            let all = explore_scenarios().context("a shipped scenario is damaged")?;
+            let jobs = jobs_of(&all, &plan.search)?;
+            let cell = |job: &Job<'_>| (job.scenario.id.clone(), job.policy, job.cpus);
+            jobs::plan(plan, &jobs.iter().map(cell).collect::<Vec<_>>())
+        }
+        Some(Piece::Run(job)) => jobs::run(job),
+        Some(Piece::Merge(merge)) => jobs::merge(merge),
+        None => explore_now(&args.search),
+    }
+}
+
 /// Explores; 1 if an invariant was broken.
-pub fn explore(args: &ExploreArgs) -> Result<u8> {
+fn explore_now(args: &ExploreArgs) -> Result<u8> {
     let place = place(args.output.output.as_deref())?;
     let all = explore_scenarios().context("a shipped scenario is damaged")?;
-    let scenarios = named(&all, args)?;
+    let jobs = jobs_of(&all, args)?;
+    let results = run_all(&jobs, How::typed(args))?;
+    let found = results.iter().any(|cell| !cell.violations.is_empty());
+    let left = jobs.len() - results.len();
+    let text = match args.output.json {
+        true => json::pretty(&report::Document::new(results, left))?,
+        false => report::text(&results, left),
+    };
+    deliver(&[(&place, &text)])?;
+    Ok(if found { EXIT_VIOLATION } else { 0 })
+}
+
+/// The cells that were asked for.
+fn jobs_of<'a>(all: &'a [ExploreScenario], args: &ExploreArgs) -> Result<Vec<Job<'a>>> {
+    let scenarios = named(all, args)?;
     let policies = policies_named(&args.policies)?;
     let mut jobs = Vec::new();
     for &scenario in &scenarios {
@@ -34,15 +64,7 @@ pub fn explore(args: &ExploreArgs) -> Result<u8> {
             }
         }
     }
-    let results = run_all(&jobs, How::typed(args))?;
-    let found = results.iter().any(|cell| !cell.violations.is_empty());
-    let left = jobs.len() - results.len();
-    let text = match args.output.json {
-        true => json::pretty(&report::Document::new(results, left))?,
-        false => report::text(&results, left),
-    };
-    deliver(&[(&place, &text)])?;
-    Ok(if found { EXIT_VIOLATION } else { 0 })
+    Ok(jobs)
 }
 
 fn place(output: Option<&std::path::Path>) -> Result<Place> {
@@ -62,7 +84,10 @@ fn named<'a>(all: &'a [ExploreScenario], args: &ExploreArgs) -> Result<Vec<&'a E
             )
         })
     };
-    match (args.scenario.as_str(), args.only.is_empty()) {
+    match (
+        args.scenario.as_deref().unwrap_or("all"),
+        args.only.is_empty(),
+    ) {
         ("all", true) => Ok(all.iter().collect()),
         ("all", false) => args.only.iter().map(|id| find(id)).collect(),
         (_, false) => bail!("`--only` narrows `emu explore all`; one scenario was named already"),

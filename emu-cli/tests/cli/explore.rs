@@ -220,3 +220,56 @@ fn what_closes_a_race_is_searched() {
         "{text}"
     );
 }
+
+#[test]
+fn a_search_in_pieces_is_the_search_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let search = [
+        "unmap-vs-cow",
+        "--policies",
+        "mmotm,mainline-6.1",
+        "--cpus",
+        "1",
+    ];
+    let (code, plan) = printed(&[&["explore", "plan", "--parts", "3"], &search[..]].concat());
+    assert_eq!((code, plan.lines().count()), (0, 6));
+    std::fs::write(file("jobs"), &plan).unwrap();
+    let results: Vec<String> = plan
+        .lines()
+        .map(|job| printed(&["explore", "run", "--job", job]).1)
+        .collect();
+    // In any order.
+    std::fs::write(
+        file("most"),
+        results[1..].iter().rev().cloned().collect::<String>(),
+    )
+    .unwrap();
+    std::fs::write(file("first"), &results[0]).unwrap();
+    let (jobs, most, first) = (file("jobs"), file("most"), file("first"));
+    let (code, merged) = printed(&["explore", "merge", &jobs, &most, &first, "--json"]);
+    assert_eq!(code, 1);
+    let (_, at_once) = printed(&[&["explore", "--json"], &search[..]].concat());
+    let [merged, at_once] = [merged, at_once].map(|text| -> Value {
+        let mut document: Value = serde_json::from_str(&text).unwrap();
+        for cell in document["results"].as_array_mut().unwrap() {
+            // A part learns on its own who shares what, and may begin anew at other times.
+            let cell = cell.as_object_mut().unwrap();
+            for count in ["schedules", "states", "steps"] {
+                assert!(cell.remove(count).unwrap().as_u64().unwrap() > 0);
+            }
+        }
+        document
+    });
+    assert_eq!(merged, at_once);
+    let text = refused(&["explore", "merge", &jobs, &most]);
+    assert!(text.contains("1 of 6 jobs are missing: 0"), "{text}");
+    let text = refused(&["explore", "merge", &jobs, &most, &first, &first]);
+    assert!(text.contains("job 0 was done twice"), "{text}");
+    let (_, other) = printed(&["explore", "plan", "unmap-vs-cow", "--policies", "mmotm"]);
+    std::fs::write(file("other"), other).unwrap();
+    let text = refused(&["explore", "merge", &file("other"), &most]);
+    assert!(text.contains("a result of another plan"), "{text}");
+    let text = refused(&["explore", "run", "--job", "{}"]);
+    assert!(text.contains("no line of `emu explore plan`"), "{text}");
+}

@@ -19,7 +19,7 @@ mod timing_tests;
 
 pub use program::{Op, OpError};
 pub use replay::{ReplayError, ReplayStep, Replayed, replay};
-pub use result::{Bounds, Cell, Found, SoFar, Strategy};
+pub use result::{Bounds, Cell, Found, Part, SoFar, Strategy};
 pub use scenario::{ExploreScenario, ExploreScenarioError, ExploreTask, explore_scenarios};
-pub use search::explore;
+pub use search::{explore, explore_part};
 pub use stage::ExploreError;

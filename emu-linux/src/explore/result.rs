@@ -38,6 +38,26 @@ impl Bounds {
     }
 }
 
+/// One of the parts of an exhaustive search: those runs whose first departure is its own. Each part makes all
+/// runs with one departure, to learn who shares what, and counts its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which, from 0.
+    pub number: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+impl Part {
+    /// The whole search.
+    pub const WHOLE: Part = Part { number: 0, of: 1 };
+
+    /// True if the `n`-th first departure is this part's.
+    pub(super) const fn has(&self, n: usize) -> bool {
+        n % self.of == self.number
+    }
+}
+
 /// How far a search is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SoFar {
@@ -50,7 +70,8 @@ pub struct SoFar {
 }
 
 /// How the interleavings are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// All of them within the bounds, but for those that differ in nothing anybody could tell.
     Exhaustive,
@@ -114,6 +135,36 @@ pub struct Cell {
     pub states: u64,
     /// Steps of all runs.
     pub steps: u64,
+}
+
+impl Cell {
+    /// Adds what another part of the same search came to. A state that two parts saw counts twice.
+    pub fn join(&mut self, other: Cell) {
+        self.exhausted &= other.exhausted;
+        self.schedules += other.schedules;
+        self.states += other.states;
+        self.steps += other.steps;
+        let join = |mine: &mut Vec<Found>, others: Vec<Found>| {
+            for found in others {
+                match mine.iter_mut().find(|known| known.kind == found.kind) {
+                    Some(known) if found.order() < known.order() => *known = found,
+                    Some(_) => {}
+                    None => mine.push(found),
+                }
+            }
+            mine.sort_by(|a, b| a.kind.cmp(&b.kind));
+        };
+        join(&mut self.violations, other.violations);
+        join(&mut self.unfinished, other.unfinished);
+    }
+}
+
+impl Found {
+    /// Fewest departures first, then fewest steps, then the string that comes first.
+    fn order(&self) -> (usize, u64, &str) {
+        let departures = self.preemptions + self.migrations + self.switches;
+        (departures, self.steps, &self.replay)
+    }
 }
 
 /// The best schedule for each thing that broke.

@@ -10,7 +10,7 @@
 
 use super::commute::Stretch;
 use super::record::{StepRecord, Touch};
-use super::result::{Best, Bounds, Cell, SoFar, Strategy};
+use super::result::{Best, Bounds, Cell, Part, SoFar, Strategy};
 use super::scenario::ExploreScenario;
 use super::stage::{ExploreError, Stage};
 use crate::lazy_mmu::LazyMmuPolicy;
@@ -29,6 +29,7 @@ const STEPS_OF_THE_HUNG: u64 = 2_000;
 struct Search<'a> {
     stage: Stage,
     bounds: Bounds,
+    part: Part,
     cpus: u16,
     /// Leaves nothing out.
     plain: bool,
@@ -167,7 +168,11 @@ impl Search<'_> {
     ) -> Result<(), ExploreError> {
         // By the last first, so that of two that come to the same the later one stands for both.
         let mut later: HashMap<(CpuId, Turn), usize> = HashMap::new();
-        for (at, turn) in self.departures(trace, from).into_iter().rev() {
+        let first = plan.deviations().is_empty();
+        let departures = self.departures(trace, from);
+        for (number, (at, turn)) in departures.into_iter().enumerate().rev() {
+            let own = !first || self.part.has(number);
+            let counted = self.schedules;
             let step = trace[at].step;
             let next = plan.and(Deviation { step, turn });
             if self.stopped || !self.bounds.allow(&next) {
@@ -175,9 +180,11 @@ impl Search<'_> {
             }
             if left == 1 {
                 self.leaf(&next)?;
+                self.count_from(counted, own);
                 continue;
             }
             let child = self.recorded(&next)?;
+            self.count_from(counted, own);
             let end = later.insert((trace[at].cpu, turn), at);
             let stretch = end.and_then(|end| Stretch::of(&trace[at..end], &trace[end]));
             let from = match stretch.filter(|_| !self.plain) {
@@ -185,11 +192,18 @@ impl Search<'_> {
                 Some(stretch) => stretch.concerned_by(child.get(at + 1..).unwrap_or_default()),
                 None => Some(step),
             };
-            if let Some(from) = from {
+            if let Some(from) = from.filter(|_| own) {
                 self.descend(&next, &child, from, left - 1)?;
             }
         }
         Ok(())
+    }
+
+    /// Another part's runs are not counted.
+    fn count_from(&mut self, counted: u64, own: bool) {
+        if !own {
+            self.schedules = counted;
+        }
     }
 
     /// Where the run can be departed from after a step, so that it makes a difference: places in the trace.
@@ -222,7 +236,9 @@ impl Search<'_> {
         loop {
             self.shared.grown = false;
             let undisturbed = Plan::undisturbed();
+            let counted = self.schedules;
             let trace = self.recorded(&undisturbed)?;
+            self.count_from(counted, self.part.number == 0);
             if self.bounds.departures > 0 {
                 self.descend(&undisturbed, &trace, 0, self.bounds.departures)?;
             }
@@ -275,10 +291,31 @@ pub fn explore(
     strategy: Strategy,
     go_on: &mut dyn FnMut(SoFar) -> bool,
 ) -> Result<Cell, ExploreError> {
+    explore_part(
+        scenario,
+        policy,
+        cpus,
+        (bounds, strategy, Part::WHOLE),
+        go_on,
+    )
+}
+
+/// One part of a search; random strategies have no parts.
+///
+/// # Errors
+/// As [`explore`].
+pub fn explore_part(
+    scenario: &ExploreScenario,
+    policy: Box<dyn LazyMmuPolicy>,
+    cpus: u16,
+    (bounds, strategy, part): (Bounds, Strategy, Part),
+    go_on: &mut dyn FnMut(SoFar) -> bool,
+) -> Result<Cell, ExploreError> {
     let name = policy.name().to_owned();
     let mut search = Search {
         stage: Stage::new(scenario, policy, cpus)?,
         bounds,
+        part,
         cpus,
         plain: strategy == Strategy::Plain,
         shared: Shared::default(),

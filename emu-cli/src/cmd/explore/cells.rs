@@ -136,7 +136,7 @@ pub fn run_all(jobs: &[Job<'_>], how: How<'_>) -> Result<Vec<Cell>> {
 }
 
 /// Set when Ctrl-C is typed. The second one ends the process as ever.
-fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
+pub fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
     let stopped = Arc::new(AtomicBool::new(false));
     let set = stopped.clone();
     ctrlc::set_handler(move || {
