@@ -36,6 +36,7 @@ mod guest;
 mod handover;
 mod interp;
 mod machine;
+mod pairs;
 mod probe;
 mod schedule;
 mod scheduler;

@@ -3,6 +3,8 @@
 //! A schedule lists only where a run departed from its clocks: pairs of a distance (in choices, since
 //! the last departure) and the value chosen, in base 36. `emu1:` alone is the clocked run.
 
+use crate::pairs;
+
 /// Format tag; changes whenever old strings would no longer replay.
 const TAG: &str = "emu1:";
 
@@ -32,28 +34,10 @@ impl Schedule {
     }
 }
 
-fn base36(mut n: u64) -> String {
-    let mut digits = Vec::new();
-    loop {
-        digits.push(b"0123456789abcdefghijklmnopqrstuvwxyz"[(n % 36) as usize]);
-        n /= 36;
-        if n == 0 {
-            break;
-        }
-    }
-    digits.iter().rev().map(|&d| d as char).collect()
-}
-
 impl std::fmt::Display for Schedule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(TAG)?;
-        let mut from = 0;
-        for (i, &(at, value)) in self.0.iter().enumerate() {
-            let comma = if i == 0 { "" } else { "," };
-            write!(f, "{comma}{}.{}", base36(at - from), base36(value))?;
-            from = at;
-        }
-        Ok(())
+        pairs::write(f, self.0.iter().copied())
     }
 }
 
@@ -63,22 +47,12 @@ impl std::str::FromStr for Schedule {
     fn from_str(text: &str) -> Result<Self, ScheduleError> {
         let body = text.strip_prefix(TAG).ok_or(ScheduleError::Tag)?;
         let mut schedule = Schedule::default();
-        let mut at = 0u64;
-        for pair in body.split(',').filter(|p| !p.is_empty()) {
-            let parsed = pair.split_once('.').and_then(|(distance, value)| {
-                let distance = u64::from_str_radix(distance, 36).ok()?;
-                Some((
-                    at.checked_add(distance)?,
-                    u64::from_str_radix(value, 36).ok()?,
-                ))
-            });
-            let (next, value) = parsed.ok_or_else(|| ScheduleError::Pair(pair.to_owned()))?;
-            if next <= at && !schedule.0.is_empty() {
-                return Err(ScheduleError::Pair(pair.to_owned()));
-            }
-            schedule.0.push((next, value));
-            at = next;
-        }
+        let read = pairs::read(body, |at, value| {
+            let later = schedule.0.last().is_none_or(|&(last, _)| at > last);
+            schedule.0.push((at, value));
+            later
+        });
+        read.map_err(ScheduleError::Pair)?;
         Ok(schedule)
     }
 }

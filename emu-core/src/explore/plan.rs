@@ -1,6 +1,7 @@
 //! Where an explored run departs from the undisturbed one, as a short printable string.
 
 use crate::cpu::CpuId;
+use crate::pairs;
 
 /// Format tag; changes whenever old strings would no longer replay.
 const TAG: &str = "emx2:";
@@ -120,29 +121,10 @@ impl Plan {
     }
 }
 
-fn base36(mut n: u64) -> String {
-    let mut digits = Vec::new();
-    loop {
-        digits.push(b"0123456789abcdefghijklmnopqrstuvwxyz"[(n % 36) as usize]);
-        n /= 36;
-        if n == 0 {
-            break;
-        }
-    }
-    digits.iter().rev().map(|&d| d as char).collect()
-}
-
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(TAG)?;
-        let mut from = 0;
-        for (i, deviation) in self.0.iter().enumerate() {
-            let comma = if i == 0 { "" } else { "," };
-            let steps = base36(deviation.step - from);
-            write!(f, "{comma}{steps}.{}", base36(deviation.turn.value()))?;
-            from = deviation.step;
-        }
-        Ok(())
+        pairs::write(f, self.0.iter().map(|d| (d.step, d.turn.value())))
     }
 }
 
@@ -152,18 +134,14 @@ impl std::str::FromStr for Plan {
     fn from_str(text: &str) -> Result<Self, PlanError> {
         let body = text.strip_prefix(TAG).ok_or(PlanError::Tag)?;
         let mut plan = Vec::new();
-        let mut from = 0u64;
-        for pair in body.split(',').filter(|pair| !pair.is_empty()) {
-            let parsed = pair.split_once('.').and_then(|(steps, value)| {
-                let steps = u64::from_str_radix(steps, 36).ok()?;
-                let turn = Turn::of_value(u64::from_str_radix(value, 36).ok()?)?;
-                let step = from.checked_add(steps)?;
-                (step > 0).then_some(Deviation { step, turn })
-            });
-            let deviation = parsed.ok_or_else(|| PlanError::Pair(pair.to_owned()))?;
-            from = deviation.step;
-            plan.push(deviation);
-        }
+        let read = pairs::read(body, |step, value| match Turn::of_value(value) {
+            Some(turn) if step > 0 => {
+                plan.push(Deviation { step, turn });
+                true
+            }
+            _ => false,
+        });
+        read.map_err(PlanError::Pair)?;
         Ok(Plan(plan))
     }
 }
