@@ -34,12 +34,8 @@ impl Linux {
         pages: u64,
         action: SetMemory,
     ) -> Kernel<()> {
-        cx.call("change_memory_attr", |cx| {
-            let end = start + pages * self.page_bytes();
-            self.apply_to_existing_page_range(cx, start, end, &mut |linux, cx, ptep, ea| {
-                linux.change_page_attr(cx, ea, ptep, action)?;
-                Ok(Ok(()))
-            })
+        self.change_memory_attr(cx, start, pages, |linux, cx, ptep, ea| {
+            linux.change_page_attr(cx, ea, ptep, action)
         })
     }
 
@@ -52,14 +48,26 @@ impl Linux {
         pages: u64,
         action: SetMemory,
     ) -> Kernel<()> {
+        self.change_memory_attr(cx, start, pages, |linux, cx, ptep, ea| {
+            linux.work(cx, Func::ChangePageAttr)?;
+            let pte = cx.load_u64(ptep, "change_page_attr: pte")?;
+            let (clear, set) = linux.attr_delta(action);
+            let new = pte & !clear | set;
+            linux.pte_clear_and_set(cx, Mm::INIT, (ea, ptep), u64::MAX, new)
+        })
+    }
+
+    fn change_memory_attr(
+        &self,
+        cx: &mut Ctx<'_>,
+        start: Ea,
+        pages: u64,
+        change: impl Fn(&Linux, &mut Ctx<'_>, Ea, Ea) -> Run<()>,
+    ) -> Kernel<()> {
         cx.call("change_memory_attr", |cx| {
             let end = start + pages * self.page_bytes();
             self.apply_to_existing_page_range(cx, start, end, &mut |linux, cx, ptep, ea| {
-                linux.work(cx, Func::ChangePageAttr)?;
-                let pte = cx.load_u64(ptep, "change_page_attr: pte")?;
-                let (clear, set) = linux.attr_delta(action);
-                let new = pte & !clear | set;
-                linux.pte_clear_and_set(cx, Mm::INIT, (ea, ptep), u64::MAX, new)?;
+                change(linux, cx, ptep, ea)?;
                 Ok(Ok(()))
             })
         })
