@@ -125,6 +125,10 @@ pub fn replay(args: &ReplayArgs) -> Result<u8> {
 /// Says what an invariant asks, or what a schedule breaks.
 pub fn explain(args: &ExplainArgs) -> Result<u8> {
     let text = match emu_linux::invariant::explain(&args.what) {
+        Some(_) if args.remedies => bail!(
+            "`--remedies` searches the scenario of a schedule; `{}` is an invariant",
+            args.what
+        ),
         Some(rule) => report::rule(&args.what, rule),
         None if args.what.contains('/') => {
             let run = again(&args.what)?;

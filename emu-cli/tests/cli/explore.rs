@@ -117,6 +117,10 @@ fn what_cannot_be_explored_is_refused() {
             "another version of the model",
         ),
         (
+            vec!["explain", "duplicate-hpte", "--remedies"],
+            "is an invariant",
+        ),
+        (
             vec!["explain", "duplicate-hpt"],
             "Did you mean `duplicate-hpte`?",
         ),
