@@ -140,7 +140,7 @@ impl Interpreter {
 
     /// lmw and stmw. In little-endian mode they take the alignment interrupt.
     fn multiple(&mut self, d: Decoded, machine: &Machine, cpu: &mut Cpu, code: &Code) -> Flow {
-        let mut ea = self.gpr_or_0(d.b).wrapping_add(d.simm());
+        let mut ea = (self.registers).cut(self.gpr_or_0(d.b).wrapping_add(d.simm()));
         if self.registers.little_endian() {
             return Err(self.alignment(ea));
         }
@@ -166,14 +166,15 @@ impl Interpreter {
         self.own = self.own.saturating_sub(u64::from(further));
     }
 
-    /// lswi, lswx, stswi and stswx: bytes to or from the low words of successive registers.
+    /// lswi, lswx, stswi and stswx: bytes to or from the low words of successive registers. In
+    /// little-endian mode they take the alignment interrupt.
     fn string(&mut self, d: Decoded, machine: &Machine, cpu: &mut Cpu, code: &Code) -> Flow {
         let indexed = matches!(d.op, Op::Lswx | Op::Stswx);
-        let mut ea = if indexed {
+        let mut ea = self.registers.cut(if indexed {
             self.ea_x(d)
         } else {
             self.gpr_or_0(d.b)
-        };
+        });
         if self.registers.little_endian() {
             return Err(self.alignment(ea));
         }
@@ -183,6 +184,15 @@ impl Interpreter {
             (false, bytes) => bytes,
         };
         let loads = matches!(d.op, Op::Lswi | Op::Lswx);
+        let loaded = |register: u8| (register.wrapping_sub(d.a) & 31) < bytes.div_ceil(4);
+        let addressed = match indexed {
+            true => d.b != 0 && loaded(d.b) || loaded(d.c),
+            false => loaded(d.b),
+        };
+        // An invalid form, as lmw's is.
+        if loads && addressed {
+            return Err(ILLEGAL);
+        }
         for i in 0..bytes {
             let register = (d.a + i / 4) & 31;
             let shift = 24 - 8 * (i % 4);
