@@ -99,6 +99,100 @@ fn loads_and_stores_of_all_sizes() {
 }
 
 #[test]
+fn extended_divisions_that_overflow() {
+    // divdeo r5,r3,r4 by the dividend, the divisor, the quotient or none, and OV.
+    let min = i64::MIN as u64;
+    let cases = [
+        (425, 1, 4, Some(1 << 62)),
+        (425, 1, 2, None), // 2^63 has no sign to spare
+        (425, 1, u64::MAX - 1, Some(min)),
+        (425, 3, 4, None), // fits 64 bits, but not with a sign
+        (425, u64::MAX, 4, Some(3 << 62)),
+        (425, 7, 0, None),
+        (393, 3, 4, Some(3 << 62)),
+        (393, 4, 4, None),
+        (393, 0, 0, None),
+        (427, 1, 4, Some(1 << 30)),
+        (427, 1, 2, None),
+        (395, 3, 4, Some(3 << 30)),
+        (395, 4, 4, None),
+    ];
+    for (xo, dividend, divisor, quotient) in cases {
+        let r = run(&[x(5, 3, 4, 512 + xo) | 1], |r| {
+            (r.gpr[3], r.gpr[4]) = (dividend, divisor);
+        });
+        let overflow = r.xer() & (1 << 31 | 1 << 30);
+        match quotient {
+            Some(quotient) => assert_eq!((r.gpr[5], overflow), (quotient, 0), "{xo} {dividend}"),
+            None => assert_eq!((overflow, r.cr >> 28 & 1), (3 << 30, 1), "{xo} {dividend}"),
+        }
+    }
+}
+
+/// Where the first of some words interrupts to, with DAR; nothing of it was done.
+fn interrupted(word: u32, set: impl Fn(&mut Registers)) -> (u64, u64) {
+    let mut engine = engine();
+    let mut before = Registers::new(CODE, 0);
+    set(&mut before);
+    let in_order = |word: u32| match before.little_endian() {
+        true => word.swap_bytes(),
+        false => word,
+    };
+    for vector in [0x600, 0x700] {
+        engine
+            .machine()
+            .load_words(Ra::new(vector), &[in_order(ATTN)])
+            .unwrap();
+    }
+    run_on(&mut engine, &[in_order(word)], set);
+    let r = &engine.interpreter(0).unwrap().registers;
+    assert_eq!((r.gpr, r.srr0), (before.gpr, CODE), "{word:#x}");
+    (r.pc - 4, r.dar)
+}
+
+#[test]
+fn multiples_and_strings_that_interrupt() {
+    let (lmw, stmw) = (d(46, 29, 10, 8), d(47, 29, 10, 8));
+    let (lswi, stswi) = (x(4, 10, 9, 597), x(4, 10, 9, 725));
+    let (lswx, stswx) = (x(4, 10, 3, 533), x(4, 10, 3, 661));
+    let set = |r: &mut Registers| {
+        (r.gpr[10], r.gpr[3]) = (DATA, 8);
+        r.set_xer(9);
+    };
+    for (word, offset) in [
+        (lmw, 8),
+        (stmw, 8),
+        (lswi, 0),
+        (stswi, 0),
+        (lswx, 8),
+        (stswx, 8),
+    ] {
+        // Power ISA 2.07 Book III-S 6.5.8: an alignment interrupt in little-endian mode.
+        let little_endian = |r: &mut Registers| {
+            set(r);
+            r.msr |= MSR_LE;
+        };
+        assert_eq!(
+            interrupted(word, little_endian),
+            (0x600, DATA + offset),
+            "{word:#x}"
+        );
+    }
+    // Invalid forms: what addresses is loaded too, around from r31 to r0 or r0 as no register.
+    for word in [
+        d(46, 10, 10, 0),
+        d(46, 9, 30, 0),
+        d(46, 0, 0, 0),
+        x(9, 10, 9, 597),
+        x(31, 0, 9, 597),
+        x(8, 10, 3, 533),
+        x(2, 10, 3, 533),
+    ] {
+        assert_eq!(interrupted(word, set).0, 0x700, "{word:#x}");
+    }
+}
+
+#[test]
 fn little_endian_code_and_data() {
     let mut engine = engine();
     let words: Vec<u32> = [d(62, 3, 10, 0), d(32, 4, 10, 0), ATTN]

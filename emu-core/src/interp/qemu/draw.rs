@@ -3,7 +3,7 @@
 //! Owns their encodings and operands. Left out is what the architecture leaves undefined, what needs
 //! privilege, and time.
 
-use super::program::{INDEX, MEMORY, POOL, VALUE_COUNT, VALUES};
+use super::program::{INDEX, MEMORY, POOL, POOL_COUNT, VALUE_COUNT, VALUES};
 
 /// xorshift64*.
 pub struct Random(pub u64);
@@ -21,7 +21,7 @@ impl Random {
     }
 
     fn pool(&mut self) -> u32 {
-        POOL[0] + self.below(u64::from(POOL[1] - POOL[0]))
+        POOL[self.below(POOL_COUNT as u64) as usize]
     }
 
     /// A value with edges: few bits, extremes of each size.
@@ -60,8 +60,7 @@ pub const fn mfspr(number: u32, rt: u32) -> u32 {
     x(rt, 0, 0, 339) | spr(number) << 11
 }
 
-/// Arithmetic with OE and Rc: extended opcode, and whether RB counts. Not divde: QEMU 7.2 misses its
-/// overflow where the quotient fits 64 bits without a sign.
+/// Arithmetic with OE and Rc: extended opcode, and whether RB counts. divde is drawn apart.
 const XO: [(u32, bool); 22] = [
     (266, true),
     (10, true),
@@ -121,8 +120,13 @@ const X_LOADS: [u32; 29] = [
 ];
 const CR: [u32; 8] = [257, 129, 289, 225, 33, 449, 417, 193];
 
+/// Cache blocks: dcbf, dcbst, dcbt, dcbtst, icbi, dcbz.
+const CACHE: [u32; 6] = [86, 54, 278, 246, 982, 1014];
+/// sync, lwsync, eieio, isync.
+const BARRIERS: [u32; 4] = [0x7c00_04ac, 0x7c20_04ac, 0x7c00_06ac, 0x4c00_012c];
+
 /// One test: words that end with the instruction.
-pub fn unit(r: &mut Random) -> Vec<u32> {
+pub fn unit(r: &mut Random, little_endian: bool) -> Vec<u32> {
     let mut words = Vec::new();
     if r.below(3) == 0 {
         let at = 8 * r.below(VALUE_COUNT);
@@ -130,7 +134,8 @@ pub fn unit(r: &mut Random) -> Vec<u32> {
     }
     let (rt, ra, rb) = (r.pool(), r.pool(), r.pool());
     let rc = r.below(2);
-    match r.below(16) {
+    match r.below(17) {
+        0 if r.below(8) == 0 => divide(r, rt, ra, rb, &mut words),
         0 | 1 => {
             let (xo, two) = XO[r.below(XO.len() as u64) as usize];
             words.push(x(rt, ra, if two { rb } else { 0 }, xo) | r.below(2) << 10 | rc);
@@ -156,6 +161,8 @@ pub fn unit(r: &mut Random) -> Vec<u32> {
         10 => condition(r, rt, &mut words),
         11 => branch(r, rt, &mut words),
         12 => conditional_store(r, rt, &mut words),
+        // In little-endian mode they interrupt, which a user's program does not outlive.
+        13 if !little_endian => several(r, &mut words),
         _ => memory(r, rt, &mut words),
     }
     words
@@ -189,9 +196,32 @@ fn rotate(r: &mut Random, rs: u32, ra: u32, rb: u32) -> u32 {
     }
 }
 
+/// divde of a quotient that fits, or by 0: QEMU 7.2 misses its overflow where the quotient fits 64 bits
+/// without a sign.
+fn divide(r: &mut Random, rt: u32, ra: u32, rb: u32, words: &mut Vec<u32>) {
+    let sh = 3 + r.below(40);
+    // sradi r22,ra,sh: its magnitude is at most 2^60.
+    words.push(31 << 26 | ra << 21 | INDEX << 16 | (sh & 31) << 11 | 413 << 2 | sh >> 5 << 1);
+    if r.below(8) == 0 {
+        words.push(d(14, rb, 0, 0));
+    } else {
+        // rldicl rb,rb,0,1; oris after a turn by 32: bit 1 is set, so it is at least 2^62; sometimes neg.
+        words.push(30 << 26 | rb << 21 | rb << 16 | 1 << 6);
+        words.push(30 << 26 | rb << 21 | rb << 16 | 1 << 1);
+        words.push(d(25, rb, rb, 0x4000));
+        words.push(30 << 26 | rb << 21 | rb << 16 | 1 << 1);
+        if r.below(2) == 0 {
+            words.push(x(rb, rb, 0, 104));
+        }
+    }
+    words.push(x(rt, INDEX, rb, 425) | r.below(2) << 10 | r.below(2));
+}
+
 fn condition(r: &mut Random, rt: u32, words: &mut Vec<u32>) {
     let one = 1 << r.below(8);
-    let word = match r.below(7) {
+    let word = match r.below(9) {
+        7 => mtspr(815, rt),
+        8 => mfspr(815, rt),
         0 => x(rt, 0, 0, 19),
         1 => x(rt, 0, 0, 19) | 1 << 20 | one << 12,
         2 => x(rt, 0, 0, 144) | r.below(256) << 12,
@@ -254,9 +284,38 @@ fn conditional_store(r: &mut Random, rt: u32, words: &mut Vec<u32>) {
     words.push(x(rt, MEMORY, INDEX, stcx) | 1);
 }
 
+/// Loads and stores of several registers: multiples and strings. None loads what addresses it.
+fn several(r: &mut Random, words: &mut Vec<u32>) {
+    let form = r.below(6);
+    if form < 2 {
+        let first = 25 + r.below(7);
+        let bytes = 4 * (32 - first);
+        let offset = r.below(u64::from(65 - bytes)).wrapping_sub(32);
+        words.push(d(46 + form, first, MEMORY, offset));
+        return;
+    }
+    // Up to eight registers, and around from r31 to r0.
+    let first = [r.below(11), 25 + r.below(7)][r.below(2) as usize];
+    let offset = r.below(33).wrapping_sub(32);
+    let bytes = r.below(32);
+    if form < 4 {
+        words.push(d(14, INDEX, MEMORY, offset));
+        words.push(x(first, INDEX, bytes, [597, 725][form as usize % 2]));
+    } else {
+        words.extend([d(14, INDEX, 0, bytes), mtspr(1, INDEX)]);
+        words.push(d(14, INDEX, 0, offset));
+        words.push(x(first, MEMORY, INDEX, [533, 661][form as usize % 2]));
+    }
+}
+
 fn memory(r: &mut Random, rt: u32, words: &mut Vec<u32>) {
     let offset = r.below(56).wrapping_sub(32);
-    match r.below(4) {
+    match r.below(5) {
+        4 if r.below(3) == 0 => words.push(BARRIERS[r.below(4) as usize]),
+        4 => {
+            words.push(d(14, INDEX, 0, offset));
+            words.push(x(0, MEMORY, INDEX, CACHE[r.below(6) as usize]));
+        }
         0 => {
             let (op, _) = D_LOADS[r.below(16) as usize];
             words.push(d(op, rt, MEMORY, offset));

@@ -8,19 +8,22 @@ use std::fmt::Write;
 /// Where a program lies; Linux gives user programs nothing below 64 KiB.
 pub const BASE: u64 = 0x10_0000;
 pub const MEMORY_BYTES: u64 = 32 << 20;
-/// Registers r2 to r17 are drawn.
-pub(super) const POOL: [u32; 2] = [2, 18];
-/// r25: table of values; r27: memory; r28: index; r29: memory, which an update may move; r30: where the
+/// Registers that are drawn: all but those from r18 to r24.
+pub(super) const POOL: [u32; POOL_COUNT] = [
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 25, 26, 27, 28, 29, 30, 31,
+];
+pub(super) const POOL_COUNT: usize = 25;
+/// r20: table of values; r21: memory; r22: index; r23: memory, which an update may move; r24: where the
 /// state is written down.
-pub(super) const VALUES: u32 = 25;
-pub(super) const HOME: u32 = 27;
-pub(super) const INDEX: u32 = 28;
-pub(super) const MEMORY: u32 = 29;
-pub(super) const DUMP: u32 = 30;
+pub(super) const VALUES: u32 = 20;
+pub(super) const HOME: u32 = 21;
+pub(super) const INDEX: u32 = 22;
+pub(super) const MEMORY: u32 = 23;
+pub(super) const DUMP: u32 = 24;
 /// Doublewords of memory that are written down, with as many before `MEMORY` as after.
 const WINDOW: usize = 8;
-/// r2 to r17, r29, CR, XER, CTR and the window.
-pub const DUMP_WORDS: usize = 16 + 4 + WINDOW;
+/// What is drawn, r23, CR, XER, CTR and the window.
+pub const DUMP_WORDS: usize = POOL_COUNT + 4 + WINDOW;
 pub(super) const VALUE_COUNT: u64 = 512;
 
 pub struct Program {
@@ -33,18 +36,19 @@ pub struct Program {
     pub tested: Vec<Vec<u32>>,
 }
 
-/// Writes the state down and puts r29 back.
+/// Writes the state down and puts r23 back.
 fn dump_routine() -> Vec<u32> {
     let mut words = Vec::new();
     let store = |rs: u32, word: usize| d(62, rs, DUMP, 8 * word as u32);
-    words.extend((0..16).map(|i| store(POOL[0] + i as u32, i)));
-    words.push(store(MEMORY, 16));
-    words.extend([x(INDEX, 0, 0, 19), store(INDEX, 17)]);
-    words.extend([mfspr(1, INDEX), store(INDEX, 18)]);
-    words.extend([mfspr(9, INDEX), store(INDEX, 19)]);
+    words.extend((0..).zip(POOL).map(|(i, gpr)| store(gpr, i)));
+    let rest = POOL_COUNT;
+    words.push(store(MEMORY, rest));
+    words.extend([x(INDEX, 0, 0, 19), store(INDEX, rest + 1)]);
+    words.extend([mfspr(1, INDEX), store(INDEX, rest + 2)]);
+    words.extend([mfspr(9, INDEX), store(INDEX, rest + 3)]);
     for i in 0..WINDOW {
         let offset = (8 * i as u32).wrapping_sub(32);
-        words.extend([d(58, INDEX, HOME, offset), store(INDEX, 20 + i)]);
+        words.extend([d(58, INDEX, HOME, offset), store(INDEX, rest + 4 + i)]);
     }
     words.push(d(14, MEMORY, HOME, 0));
     words.push(d(14, DUMP, DUMP, 8 * DUMP_WORDS as u32));
@@ -66,7 +70,7 @@ impl Program {
         (0..20).for_each(|_| {
             r.next();
         });
-        let tested: Vec<Vec<u32>> = (0..count).map(|_| unit(&mut r)).collect();
+        let tested: Vec<Vec<u32>> = (0..count).map(|_| unit(&mut r, little_endian)).collect();
         let values: Vec<u64> = (0..VALUE_COUNT + 32).map(|_| r.value()).collect();
         let (values_at, memory_at) = (BASE, BASE + VALUE_COUNT * 8 + 64);
         let code_at = BASE + values.len() as u64 * 8;
@@ -86,15 +90,14 @@ impl Program {
             .concat(),
         );
         code.push(d(14, MEMORY, HOME, 0));
-        for i in POOL[0]..POOL[1] {
-            code.push(d(58, i, VALUES, 8 * i));
-        }
         code.extend([
             d(14, 0, 0, 0),
             mtspr(9, 0),
             mtspr(1, 0),
+            mtspr(815, 0),
             x(0, 0, 0, 144) | 255 << 12,
         ]);
+        code.extend(POOL.map(|gpr| d(58, gpr, VALUES, 8 * gpr)));
         for words in &tested {
             code.extend(words);
             let back = (code.len() * 4) as u32;
@@ -186,13 +189,10 @@ pub fn differences(theirs: &[u64], ours: &[u64]) -> String {
     let mut text = String::new();
     for (word, (theirs, ours)) in theirs.iter().zip(ours).enumerate() {
         if theirs != ours {
-            let name = match word {
-                0..16 => format!("r{}", word + 2),
-                16 => "r29".to_owned(),
-                17 => "CR".to_owned(),
-                18 => "XER".to_owned(),
-                19 => "CTR".to_owned(),
-                word => format!("memory {}", 8 * (word as i64 - 24)),
+            let name = match word.checked_sub(POOL_COUNT) {
+                None => format!("r{}", POOL[word]),
+                Some(rest @ 0..4) => ["r23", "CR", "XER", "CTR"][rest].to_owned(),
+                Some(rest) => format!("memory {}", 8 * (rest as i64 - 8)),
             };
             let _ = writeln!(text, "{name}: QEMU {theirs:#018x}, here {ours:#018x}");
         }
