@@ -6,17 +6,34 @@
 
 use super::{GuestMemory, MemoryError};
 use crate::addr::Ra;
-use std::sync::atomic::Ordering;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-/// Doublewords as they were before each store, oldest first.
-#[derive(Debug, Default)]
-pub(super) struct Journal(Mutex<Entries>);
+/// Stores that the journal has room for without a lock.
+const ROOM: usize = 1 << 15;
 
-#[derive(Debug, Default)]
-struct Entries {
-    old: Vec<(Ra, u64)>,
-    hash: u64,
+/// A store: the doubleword, what it held, what it holds then.
+type Entry = (Ra, u64, u64);
+
+/// What each store changed, oldest first. The words are atomic only so that a second host thread, which may
+/// not store meanwhile, could do no worse than lose entries.
+pub(super) struct Journal {
+    /// Three words an entry.
+    words: Box<[AtomicU64]>,
+    entries: AtomicUsize,
+    /// What there was no room for.
+    more: Mutex<Vec<Entry>>,
+    /// The hash of the entries before this one.
+    hash: AtomicU64,
+    hashed: AtomicUsize,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal")
+            .field("entries", &self.entries)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What one doubleword adds to the hash of memory (splitmix64 of both, Steele, Lea and Flood).
@@ -28,16 +45,65 @@ fn mixed(ra: Ra, value: u64) -> u64 {
 }
 
 impl Journal {
-    fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new() -> Self {
+        Journal {
+            words: (0..3 * ROOM).map(|_| AtomicU64::new(0)).collect(),
+            entries: AtomicUsize::new(0),
+            more: Mutex::default(),
+            hash: AtomicU64::new(0),
+            hashed: AtomicUsize::new(0),
+        }
+    }
+
+    #[inline]
+    fn note(&self, (ra, old, new): Entry) {
+        let number = self.entries.load(Ordering::Relaxed);
+        self.entries.store(number + 1, Ordering::Relaxed);
+        match self.words.get(3 * number..3 * number + 3) {
+            Some([at, before, after]) => {
+                at.store(ra.get(), Ordering::Relaxed);
+                before.store(old, Ordering::Relaxed);
+                after.store(new, Ordering::Relaxed);
+            }
+            _ => self.more().push((ra, old, new)),
+        }
+    }
+
+    fn more(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
+        self.more.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn entry(&self, number: usize) -> Option<Entry> {
+        match self.words.get(3 * number..3 * number + 3) {
+            Some([at, before, after]) => Some((
+                Ra::new(at.load(Ordering::Relaxed)),
+                before.load(Ordering::Relaxed),
+                after.load(Ordering::Relaxed),
+            )),
+            _ => self.more().get(number - ROOM).copied(),
+        }
+    }
+
+    /// The hash of what differs now: it follows the entries when it is asked for.
+    fn hash(&self) -> u64 {
+        let entries = self.entries.load(Ordering::Relaxed);
+        let mut hash = self.hash.load(Ordering::Relaxed);
+        for number in self.hashed.load(Ordering::Relaxed)..entries {
+            if let Some((ra, old, new)) = self.entry(number) {
+                hash ^= mixed(ra, old) ^ mixed(ra, new);
+            }
+        }
+        self.hash.store(hash, Ordering::Relaxed);
+        self.hashed.store(entries, Ordering::Relaxed);
+        hash
     }
 }
 
 impl GuestMemory {
-    /// Notes from now on what each store overwrites. Nobody else may use the memory at that moment; later
-    /// calls do nothing.
+    /// Notes from now on what each store overwrites. From then on one host thread at a time may use the
+    /// memory; later calls do nothing.
     pub fn start_journal(&self) {
-        let _ = self.journal.set(Journal::default());
+        self.journal.get_or_init(Journal::new);
         self.unjournalled.store(0, Ordering::Relaxed);
     }
 
@@ -49,13 +115,11 @@ impl GuestMemory {
         write: impl FnOnce() -> T,
     ) -> Result<T, MemoryError> {
         let at = Ra::new(ra.get() & !7);
-        let mut entries = journal.entries();
         let old = self.load_u64(at)?;
         let result = write();
         let new = self.load_u64(at)?;
         if new != old {
-            entries.old.push((at, old));
-            entries.hash ^= mixed(at, old) ^ mixed(at, new);
+            journal.note((at, old, new));
         }
         Ok(result)
     }
@@ -63,7 +127,7 @@ impl GuestMemory {
     /// A hash of all that differs from when the journal was started or last undone: equal contents, equal
     /// hash. 0 without a journal.
     pub fn journal_hash(&self) -> u64 {
-        self.journal.get().map_or(0, |j| j.entries().hash)
+        self.journal.get().map_or(0, Journal::hash)
     }
 
     /// Brings back what memory held when the journal was started or last undone. Nobody else may use the
@@ -75,11 +139,15 @@ impl GuestMemory {
         let Some(journal) = self.journal.get() else {
             return Ok(());
         };
-        let mut entries = journal.entries();
-        while let Some((ra, old)) = entries.old.pop() {
-            self.put_u64(ra, old)?;
+        let entries = journal.entries.swap(0, Ordering::Relaxed);
+        for number in (0..entries).rev() {
+            if let Some((ra, old, _)) = journal.entry(number) {
+                self.put_u64(ra, old)?;
+            }
         }
-        entries.hash = 0;
+        journal.more().clear();
+        journal.hash.store(0, Ordering::Relaxed);
+        journal.hashed.store(0, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -93,6 +161,22 @@ mod tests {
         (0..64)
             .map(|i| memory.load_u64(Ra::new(i * 8)).unwrap())
             .collect()
+    }
+
+    #[test]
+    fn more_stores_than_there_is_room_for_are_undone() {
+        let memory = GuestMemory::new(4096).unwrap();
+        let held = all(&memory);
+        memory.start_journal();
+        let mut hashes = std::collections::HashMap::new();
+        for i in 0..ROOM as u64 + 500 {
+            memory.store_u64(Ra::new(i % 64 * 8), i / 64 % 2).unwrap();
+            let hash = memory.journal_hash();
+            assert_eq!(hashes.entry(all(&memory)).or_insert(hash), &hash);
+        }
+        memory.undo_journal().unwrap();
+        assert_eq!(all(&memory), held);
+        assert_eq!(memory.journal_hash(), 0);
     }
 
     proptest! {
