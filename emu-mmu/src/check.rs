@@ -92,6 +92,27 @@ fn decode(index: u64, groups_log2: u8, v: u64, r: u64) -> Option<Served> {
     reachable.then_some(Served { one_t, shift, page })
 }
 
+/// The entries that serve one page: rarely more than one.
+#[derive(Clone, Debug)]
+struct Servers {
+    first: u64,
+    others: Vec<u64>,
+}
+
+impl Servers {
+    /// False if none is left.
+    fn remove(&mut self, index: u64) -> bool {
+        self.others.retain(|&i| i != index);
+        if self.first == index {
+            if self.others.is_empty() {
+                return false;
+            }
+            self.first = self.others.remove(0);
+        }
+        true
+    }
+}
+
 /// Follows stores into a table and reports duplicates as they come to be.
 #[derive(Clone, Debug)]
 pub struct DuplicateChecker {
@@ -100,7 +121,7 @@ pub struct DuplicateChecker {
     /// Both words of each entry seen.
     words: HashMap<u64, (u64, u64)>,
     /// Who serves what.
-    served: BTreeMap<Served, Vec<u64>>,
+    served: BTreeMap<Served, Servers>,
 }
 
 impl DuplicateChecker {
@@ -152,16 +173,20 @@ impl DuplicateChecker {
             return None;
         }
         if let Some(key) = before
-            && let Some(list) = self.served.get_mut(&key)
+            && let Some(servers) = self.served.get_mut(&key)
+            && !servers.remove(index)
         {
-            list.retain(|&i| i != index);
-            if list.is_empty() {
-                self.served.remove(&key);
-            }
+            self.served.remove(&key);
         }
         let key = after?;
         let rival = self.rival(key);
-        self.served.entry(key).or_default().push(index);
+        let servers = self.served.entry(key);
+        servers
+            .and_modify(|servers| servers.others.push(index))
+            .or_insert(Servers {
+                first: index,
+                others: Vec::new(),
+            });
         rival.map(|(first, vpn)| Duplicate {
             first: HpteIndex(first),
             second: HpteIndex(index),
@@ -192,10 +217,8 @@ impl DuplicateChecker {
                 };
                 self.served.range(from..=to).next()
             };
-            if let Some((other, list)) = hit
-                && let Some(&first) = list.first()
-            {
-                return Some((first, other.vpn().max(key.vpn())));
+            if let Some((other, servers)) = hit {
+                return Some((servers.first, other.vpn().max(key.vpn())));
             }
         }
         None

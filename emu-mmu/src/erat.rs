@@ -100,6 +100,16 @@ impl Erat {
         })
     }
 
+    /// Takes over what another ERAT holds, in the same memory.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        (self.geometry, self.present) = (other.geometry, other.present);
+        self.tags.clone_from(&other.tags);
+        self.slots.clone_from(&other.slots);
+        self.rows.copy_from(&other.rows);
+        self.pages.copy_from(&other.pages);
+        self.replacer.copy_from(&other.replacer);
+    }
+
     /// Switches the host's short way to a hit off or on: for a test that nothing else changes.
     pub(crate) fn enable_rows(&mut self, enabled: bool) {
         self.rows.enable(enabled);

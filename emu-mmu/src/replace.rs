@@ -114,6 +114,14 @@ impl Replacer {
         }
     }
 
+    /// Takes over what another of the same shape holds, in the same memory.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        (self.policy, self.clock, self.last) = (other.policy, other.clock, other.last);
+        (self.ways, self.leaves) = (other.ways, other.leaves);
+        self.state.clone_from(&other.state);
+        self.aged.clone_from(&other.aged);
+    }
+
     /// Notes a use.
     #[inline(always)]
     pub(crate) fn touch(&mut self, slot: usize) {

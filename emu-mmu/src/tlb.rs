@@ -82,6 +82,14 @@ impl Tlb {
         })
     }
 
+    /// Takes over what another TLB holds, in the same memory.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        (self.geometry, self.of_size) = (other.geometry, other.of_size);
+        (self.lpid, self.took_other_page) = (other.lpid, other.took_other_page);
+        self.entries.clone_from(&other.entries);
+        self.replacer.copy_from(&other.replacer);
+    }
+
     /// The partition whose entries are found.
     pub const fn lpid(&self) -> u32 {
         self.lpid

@@ -102,6 +102,17 @@ impl Mmu {
         })
     }
 
+    /// Takes over the state of another MMU, in the memory of this one: what `clone` gives, sooner.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.slb.clone_from(&other.slb);
+        self.erat.copy_from(&other.erat);
+        self.ierat.copy_from(&other.ierat);
+        self.tlb.copy_from(&other.tlb);
+        self.registers = other.registers;
+        (self.choices, self.deviations) = (other.choices, other.deviations);
+        (self.over_invalidated, self.features) = (other.over_invalidated, other.features);
+    }
+
     /// What the CPU has.
     pub const fn features(&self) -> &MmuFeatures {
         &self.features
@@ -124,6 +135,13 @@ impl Mmu {
         }
         let store = matches!(access, Access::Store);
         self.erat.quick(ea, state.pr, store)
+    }
+
+    /// [`Self::quick_hit`] of a load, or a store, in [`AccessState::kernel`] while no class key forbids anything:
+    /// for a caller that has seen to both before.
+    #[inline(always)]
+    pub fn quick_kernel_hit(&mut self, ea: Ea, store: bool) -> Option<Ra> {
+        self.erat.quick(ea, false, store)
     }
 
     /// Translates one access: the real address, or the fault. The access must not cross a 4 KB

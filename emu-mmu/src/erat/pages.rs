@@ -41,6 +41,12 @@ impl Pages {
         }
     }
 
+    /// Takes over what another holds, in the same memory.
+    pub fn copy_from(&mut self, other: &Self) {
+        *self.small = *other.small;
+        self.of_size = other.of_size;
+    }
+
     /// The bucket of a page. The address bits that no operand carries are far above.
     pub const fn bucket(vpn: Vpn) -> usize {
         vpn.get() as usize % BUCKETS

@@ -11,18 +11,30 @@ use crate::protect::Access;
 const ROWS: usize = 512;
 
 /// One effective page of 4 KB.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Row {
-    /// [`tag`] if a load needs nothing more, else 0.
+    /// [`tag`] if a load needs nothing more, else [`NO_PAGE`].
     load: u64,
     /// The same for a store.
     store: u64,
-    /// First byte of the real page.
-    ra: u64,
+    /// What is added to an effective address of the page, modulo 2^64, to give the real one.
+    to_real: u64,
     /// The slot of the ERAT.
     slot: u32,
     /// Pages of this row that the ERAT holds: with none, there is nothing to search for.
     held: u32,
+}
+
+impl Default for Row {
+    fn default() -> Self {
+        Row {
+            load: NO_PAGE,
+            store: NO_PAGE,
+            to_real: 0,
+            slot: 0,
+            held: 0,
+        }
+    }
 }
 
 impl Row {
@@ -42,12 +54,17 @@ pub(super) struct Rows {
     rows: Box<[Row; ROWS]>,
     /// Without, nothing is ever noted and every access goes the long way.
     enabled: bool,
+    /// No row was ever changed.
+    unused: bool,
 }
 
-/// What a row must hold: the page, the privilege, and a bit that no empty row has.
+/// The tag of no page.
+const NO_PAGE: u64 = u64::MAX;
+
+/// What a row must hold: the number of the page, and the privilege above it.
 #[inline(always)]
 const fn tag(ea: Ea, pr: bool) -> u64 {
-    ea.get() & !0xfff | (pr as u64) << 1 | 1
+    ea.get() >> 12 | (pr as u64) << 62
 }
 
 impl Rows {
@@ -55,7 +72,16 @@ impl Rows {
         Rows {
             rows: Box::new([Row::default(); ROWS]),
             enabled: true,
+            unused: true,
         }
+    }
+
+    /// Takes over what another array holds, in the same memory.
+    pub fn copy_from(&mut self, other: &Self) {
+        if !(self.unused && other.unused) {
+            *self.rows = *other.rows;
+        }
+        (self.enabled, self.unused) = (other.enabled, other.unused);
     }
 
     /// Switches the array off or on; nothing is noted afterwards.
@@ -73,6 +99,7 @@ impl Rows {
     /// Counts a page that the ERAT now holds, and notes where.
     #[inline]
     pub fn add(&mut self, ea: Ea, slot: usize) {
+        self.unused = false;
         self.rows[Self::row(ea)].held += 1;
         self.found(ea, slot);
     }
@@ -107,7 +134,8 @@ impl Rows {
         if held != tag(ea, pr) {
             return None;
         }
-        Some((row.slot as usize, Ra::new(row.ra | ea.get() & 0xfff)))
+        let ra = ea.get().wrapping_add(row.to_real);
+        Some((row.slot as usize, Ra::new(ra)))
     }
 
     /// Notes where a page was found.
@@ -124,12 +152,13 @@ impl Rows {
         if !self.enabled {
             return;
         }
-        let (tag, slot, ra) = (tag(ea, pr), slot as u32, page.get());
+        let (tag, slot) = (tag(ea, pr), slot as u32);
+        let to_real = page.get().wrapping_sub(ea.get() & !0xfff);
         let row = &mut self.rows[Self::row(ea)];
-        if row.slot != slot || row.ra != ra {
+        if row.slot != slot || row.to_real != to_real {
             row.clear();
         }
-        (row.slot, row.ra) = (slot, ra);
+        (row.slot, row.to_real) = (slot, to_real);
         match access {
             Access::Fetch => {}
             Access::Load => row.load = tag,
