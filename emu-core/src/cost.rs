@@ -247,37 +247,69 @@ impl Place {
         Place(0).with_job(job).with_path(path)
     }
 
-    const fn index(self) -> usize {
-        self.0 as usize % Self::COUNT
+    /// Where its cycles begin in [`PathStacks`].
+    pub const fn first(self) -> usize {
+        self.0 as usize % Self::COUNT * Category::COUNT
     }
 }
 
 /// Cycles of a CPU by job, path and category. Their sum is its clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PathStacks([CycleStack; Place::COUNT]);
+pub struct PathStacks([u64; Place::COUNT * Category::COUNT]);
 
 impl Default for PathStacks {
     fn default() -> Self {
-        PathStacks([CycleStack::default(); Place::COUNT])
+        PathStacks([0; Place::COUNT * Category::COUNT])
+    }
+}
+
+/// The cycles of a CPU while it runs: of every place, or not counted at all.
+#[derive(Clone, Debug)]
+pub(crate) struct Account(Vec<u64>);
+
+impl Account {
+    pub fn new() -> Self {
+        Account(vec![0; Place::COUNT * Category::COUNT])
+    }
+
+    /// One that counts nothing: where a CPU is copied over and over.
+    pub const fn none() -> Self {
+        Account(Vec::new())
+    }
+
+    /// Adds cycles to a category of the place that begins at `first`.
+    #[inline(always)]
+    pub fn charge(&mut self, first: usize, category: Category, cycles: u64) {
+        if let Some(counted) = self.0.get_mut(first + category as usize) {
+            *counted += cycles;
+        }
+    }
+
+    /// What was counted.
+    pub fn stacks(&self) -> PathStacks {
+        let mut stacks = PathStacks::default();
+        for (stack, cycles) in stacks.0.iter_mut().zip(&self.0) {
+            *stack = *cycles;
+        }
+        stacks
     }
 }
 
 impl PathStacks {
-    /// Adds cycles to a category of a place.
-    #[inline(always)]
-    pub(crate) fn charge(&mut self, place: Place, category: Category, cycles: Cycles) {
-        self.0[place.index()].charge(category, cycles);
-    }
-
     /// Cycles of one path of a job.
-    pub fn of(&self, job: Job, path: Path) -> &CycleStack {
-        &self.0[Place::of(job, path).index()]
+    pub fn of(&self, job: Job, path: Path) -> CycleStack {
+        let first = Place::of(job, path).first();
+        CycleStack(std::array::from_fn(|category| self.0[first + category]))
     }
 
     /// Cycles of all jobs and paths, by category.
     pub fn sum(&self) -> CycleStack {
         let mut sum = CycleStack::default();
-        self.0.iter().for_each(|stack| sum.merge(stack));
+        for place in self.0.chunks_exact(Category::COUNT) {
+            for (sum, cycles) in sum.0.iter_mut().zip(place) {
+                *sum += cycles;
+            }
+        }
         sum
     }
 }
@@ -301,7 +333,7 @@ mod tests {
 
     #[test]
     fn every_path_of_every_job_has_a_place_of_its_own() {
-        let mut stacks = PathStacks::default();
+        let mut account = Account::new();
         let all =
             || (0..8).flat_map(|job| (0..16).map(move |path| (Job::new(job), Path::new(path))));
         for (i, (job, path)) in all().enumerate() {
@@ -310,8 +342,9 @@ mod tests {
                 .with_job(job)
                 .with_path(path);
             assert_eq!(place, Place::default().with_path(path).with_job(job));
-            stacks.charge(place, Category::L2, Cycles::new(i as u64));
+            account.charge(place.first(), Category::L2, i as u64);
         }
+        let stacks = account.stacks();
         for (i, (job, path)) in all().enumerate() {
             assert_eq!(stacks.of(job, path).total(), Cycles::new(i as u64));
         }

@@ -2,7 +2,7 @@
 //!
 //! Owns per-CPU hardware state. Refuses to know which task runs: it names a guest context, no more.
 
-use crate::cost::{Category, CycleStack, Cycles, PathStacks, Place};
+use crate::cost::{Account, Category, CycleStack, Cycles, PathStacks, Place};
 use crate::ctx::Frame;
 use crate::guest::ContextId;
 use crate::machine::MachineConfig;
@@ -102,6 +102,10 @@ pub(crate) struct Cpu {
     pub clock: Cycles,
     /// A verb that begins at or after this point attends to the engine or to an interrupt first.
     pub deadline: Cycles,
+    /// A verb that begins before this point may go the quick way: the deadline, or zero.
+    pub quick_until: Cycles,
+    /// Nobody listens, an access costs the same wherever its line is, and addresses are plainly translated.
+    quick: bool,
     pub budget_end: Cycles,
     pub decrementer: Cycles,
     pub ipi_at: Option<Cycles>,
@@ -115,15 +119,18 @@ pub(crate) struct Cpu {
     pub local: u64,
     /// Interrupts that the context which runs here is in the midst of.
     pub depth: u32,
-    /// The verb before which an explored CPU pauses; `None` outside an exploration.
-    pub stop_at: Option<u64>,
+    /// It is explored: it pauses by verbs, not by its clock.
+    pub explored: bool,
+    /// Verbs after which an explored CPU pauses.
+    pub stop_after: u64,
     /// It paused there.
     pub before_a_step: bool,
     pub state: AccessState,
     pub mmu: Mmu,
     pub reservation: Option<(Ra, u64)>,
-    pub place: Place,
-    pub stacks: PathStacks,
+    /// Where the cycles of the place it is at begin.
+    place_first: usize,
+    account: Account,
     /// Its own caches, unless there is no timing.
     pub caches: Option<OwnCaches>,
     pub counters: HardwareCounters,
@@ -139,6 +146,8 @@ impl Cpu {
             id,
             clock: Cycles::ZERO,
             deadline: Cycles::ZERO,
+            quick_until: Cycles::ZERO,
+            quick: false,
             budget_end: Cycles::ZERO,
             decrementer: Cycles::MAX,
             ipi_at: None,
@@ -149,19 +158,88 @@ impl Cpu {
             context: ContextId::NONE,
             local: 0,
             depth: 0,
-            stop_at: None,
+            explored: false,
+            stop_after: u64::MAX,
             before_a_step: false,
             state: AccessState::kernel(),
             mmu: Mmu::new(&config.geometry)?,
             reservation: None,
-            place: Place::default(),
-            stacks: PathStacks::default(),
+            place_first: Place::default().first(),
+            account: Account::new(),
             caches: (config.costs.has_caches()).then(|| OwnCaches::new(&config.costs, id.0)),
             counters: HardwareCounters::default(),
             irqs_off_since: None,
             off_since: None,
             irqs_off_max: Cycles::ZERO,
         })
+    }
+
+    /// Counts where its cycles go no longer.
+    pub fn close_account(&mut self) {
+        self.account = Account::none();
+    }
+
+    /// Takes over the state of another CPU, in the memory of this one.
+    pub fn copy_from(&mut self, other: &Self) {
+        // By name, so that none is forgotten.
+        let Cpu {
+            id,
+            clock,
+            deadline,
+            quick_until,
+            quick,
+            budget_end,
+            decrementer,
+            ipi_at,
+            forced_interrupt,
+            interrupts_enabled,
+            waiting,
+            switched,
+            context,
+            local,
+            depth,
+            explored,
+            stop_after,
+            before_a_step,
+            state,
+            reservation,
+            place_first,
+            counters,
+            irqs_off_since,
+            off_since,
+            irqs_off_max,
+            mmu,
+            account,
+            caches,
+        } = other;
+        self.mmu.copy_from(mmu);
+        self.account.clone_from(account);
+        self.caches.clone_from(caches);
+        self.id = *id;
+        self.clock = *clock;
+        self.deadline = *deadline;
+        self.quick_until = *quick_until;
+        self.quick = *quick;
+        self.budget_end = *budget_end;
+        self.decrementer = *decrementer;
+        self.ipi_at = *ipi_at;
+        self.forced_interrupt = *forced_interrupt;
+        self.interrupts_enabled = *interrupts_enabled;
+        self.waiting = *waiting;
+        self.switched = *switched;
+        self.context = *context;
+        self.local = *local;
+        self.depth = *depth;
+        self.explored = *explored;
+        self.stop_after = *stop_after;
+        self.before_a_step = *before_a_step;
+        self.state = *state;
+        self.reservation = *reservation;
+        self.place_first = *place_first;
+        self.counters = *counters;
+        self.irqs_off_since = *irqs_off_since;
+        self.off_since = *off_since;
+        self.irqs_off_max = *irqs_off_max;
     }
 
     /// Another CPU sent an interrupt that is due `at` this time.
@@ -182,9 +260,14 @@ impl Cpu {
 
     #[inline]
     pub fn charge(&mut self, category: Category, cycles: u64) {
-        let cycles = Cycles::new(cycles);
-        self.clock += cycles;
-        self.stacks.charge(self.place, category, cycles);
+        self.clock = Cycles::new(self.clock.get() + cycles);
+        self.account.charge(self.place_first, category, cycles);
+    }
+
+    /// Cycles go to this place from now on.
+    #[inline]
+    pub fn set_place(&mut self, place: Place) {
+        self.place_first = place.first();
     }
 
     /// When the next asynchronous interrupt is due, whether or not it is enabled.
@@ -195,20 +278,44 @@ impl Cpu {
         self.decrementer.min(self.ipi_at.unwrap_or(Cycles::MAX))
     }
 
+    /// Whether the next verb attends to the engine or to an interrupt first.
+    #[inline(always)]
+    pub fn attends_now(&self) -> bool {
+        self.clock >= self.deadline || self.counters.verbs >= self.stop_after
+    }
+
+    /// Begins a budget; `observed` says whether anybody listens meanwhile.
+    pub fn set_budget(&mut self, budget: Cycles, observed: bool) {
+        self.budget_end = self.clock + budget;
+        let plain = self.state == AccessState::kernel() && self.mmu.registers.keys.allow_all();
+        self.quick = !observed && self.caches.is_none() && plain;
+        self.set_deadline();
+    }
+
     pub fn set_deadline(&mut self) {
-        if self.stop_at.is_some() {
-            self.deadline = Cycles::ZERO;
-            return;
-        }
+        let end = match self.explored {
+            true => Cycles::MAX,
+            false => self.budget_end,
+        };
         self.deadline = if self.interrupts_enabled {
-            self.budget_end.min(self.interrupt_due_at())
+            end.min(self.interrupt_due_at())
         } else {
-            self.budget_end
+            end
+        };
+        self.quick_until = if self.quick {
+            self.deadline
+        } else {
+            Cycles::ZERO
         };
     }
 
     /// Sets the EE bit, in `frame`. Gives the span with interrupts disabled that ends here, if one does.
-    pub fn set_interrupts(&mut self, enabled: bool, frame: Option<Frame>) -> Option<OffSpan> {
+    #[inline]
+    pub fn set_interrupts(
+        &mut self,
+        enabled: bool,
+        frame: impl FnOnce() -> Option<Frame>,
+    ) -> Option<OffSpan> {
         if enabled == self.interrupts_enabled {
             return None;
         }
@@ -217,7 +324,7 @@ impl Cpu {
         if enabled {
             return self.end_irqs_off();
         }
-        self.irqs_off_since = Some(OffSince::new(self.clock, frame));
+        self.irqs_off_since = Some(OffSince::new(self.clock, frame()));
         None
     }
 
@@ -241,10 +348,11 @@ impl Cpu {
     }
 
     pub fn report(&self) -> CpuReport {
+        let paths = self.account.stacks();
         CpuReport {
             clock: self.clock,
-            stack: self.stacks.sum(),
-            paths: self.stacks,
+            stack: paths.sum(),
+            paths,
             counters: self.counters,
             irqs_off_max: self.irqs_off_max,
         }

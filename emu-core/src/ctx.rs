@@ -8,6 +8,7 @@ pub(crate) mod charge;
 mod interrupts;
 mod memory;
 pub(crate) mod order;
+mod reservation;
 pub(crate) mod storage;
 
 use crate::cost::{Category, Cycles, Job, Path, Place};
@@ -52,7 +53,7 @@ impl std::fmt::Debug for Ctx<'_> {
 
 impl<'y> Ctx<'y> {
     pub(crate) fn new(machine: Arc<Machine>, mut cpu: Box<Cpu>, yielder: &'y GuestYielder) -> Self {
-        cpu.place = Place::default();
+        cpu.set_place(Place::default());
         cpu.depth = 0;
         Ctx {
             machine,
@@ -115,7 +116,20 @@ impl<'y> Ctx<'y> {
     ///
     /// # Errors
     /// The end of the run.
+    #[inline]
     pub fn read_cpu_id(&mut self, step: Step) -> Run<CpuId> {
+        if let Some(cpu) = self.cpu.as_mut()
+            && cpu.clock < cpu.quick_until
+        {
+            cpu.counters.verbs += 1;
+            cpu.charge(Category::LoadStore, self.machine.costs.load);
+            return Ok(cpu.id);
+        }
+        self.slow_read_cpu_id(step)
+    }
+
+    #[inline(never)]
+    fn slow_read_cpu_id(&mut self, step: Step) -> Run<CpuId> {
         self.begin()?;
         let load = self.machine.costs.load;
         let cpu = self.cpu_mut();
@@ -172,12 +186,9 @@ impl<'y> Ctx<'y> {
     #[inline(always)]
     fn begin(&mut self) -> Run<()> {
         let cpu = self.cpu_mut();
+        let attends = cpu.attends_now();
         cpu.counters.verbs += 1;
-        if cpu.clock >= cpu.deadline {
-            self.attend()
-        } else {
-            Ok(())
-        }
+        if attends { self.attend() } else { Ok(()) }
     }
 
     #[cold]
@@ -191,12 +202,12 @@ impl<'y> Ctx<'y> {
                 self.take_interrupt()?;
                 let cpu = self.cpu_mut();
                 // In an exploration the verb begins anew: it can be departed from again.
-                cpu.counters.verbs += u64::from(cpu.stop_at.is_some());
+                cpu.counters.verbs += u64::from(cpu.explored);
                 continue;
             }
-            let stops = match cpu.stop_at {
-                None => cpu.clock >= cpu.budget_end,
-                Some(verb) => cpu.counters.verbs > verb,
+            let stops = match cpu.explored {
+                false => cpu.clock >= cpu.budget_end,
+                true => cpu.counters.verbs > cpu.stop_after,
             };
             if stops {
                 self.pause(Pause::Budget);
@@ -210,7 +221,7 @@ impl<'y> Ctx<'y> {
     fn pause(&mut self, why: Pause) {
         let cpu = self.cpu.take().expect("a running context has its CPU");
         let mut cpu = self.yielder.suspend((cpu, why));
-        cpu.place = self.place;
+        cpu.set_place(self.place);
         cpu.local = self.local;
         cpu.depth = self.depth;
         self.cpu = Some(cpu);
@@ -266,8 +277,9 @@ impl<'y> Ctx<'y> {
     /// Sets the EE bit of the MSR and notes a span that ends.
     #[inline]
     fn switch_interrupts(&mut self, enabled: bool) {
-        let frame = self.frames.last().copied();
-        if let Some(span) = self.cpu_mut().set_interrupts(enabled, frame) {
+        let frames = &self.frames;
+        let cpu = self.cpu.as_mut().expect("a running context has its CPU");
+        if let Some(span) = cpu.set_interrupts(enabled, || frames.last().copied()) {
             self.note_irqs_off(span);
         }
     }
@@ -349,7 +361,7 @@ impl<'y> Ctx<'y> {
 
     #[inline]
     fn set_place(&mut self, place: Place) -> Place {
-        self.cpu_mut().place = place;
+        self.cpu_mut().set_place(place);
         std::mem::replace(&mut self.place, place)
     }
 

@@ -342,8 +342,7 @@ fn wake(machine: &Machine, cpu: &mut Cpu) {
 /// Gives a CPU its mail and its budget.
 fn prepare(machine: &Machine, cpu: &mut Cpu, budget: Cycles) {
     take_letters(machine, cpu);
-    cpu.budget_end = cpu.clock + budget;
-    cpu.set_deadline();
+    cpu.set_budget(budget, machine.is_observed());
 }
 
 /// Does the invalidations that other CPUs sent.

@@ -229,7 +229,8 @@ impl Machine {
         self.scheduler.lock().choose(kind, options)
     }
 
-    /// What the observer hears from now on. Watched stores only if it asked for them before the run.
+    /// What the observer hears from each CPU's next budget on. Watched stores only if it asked for them before
+    /// the run.
     pub fn set_interest(&self, interest: Interest) {
         self.interest.store(interest.bits(), Ordering::Relaxed);
     }
@@ -238,6 +239,21 @@ impl Machine {
     #[inline(always)]
     pub(crate) fn is_observed(&self) -> bool {
         self.interest.load(Ordering::Relaxed) != 0
+    }
+
+    /// True if the observer may want a load or store at `ea`, but for what a store does at a place it asks
+    /// for ([`Machine::hears_store`]).
+    #[inline(always)]
+    pub(crate) fn hears_access(&self, ea: Ea) -> bool {
+        let interest = Interest::from_bits(self.interest.load(Ordering::Relaxed));
+        interest.contains(Interest::ACCESSES)
+            || interest.contains(Interest::TRANSLATIONS) && !self.quiet.contains(&ea.get())
+    }
+
+    /// True if the observer may want the store of a doubleword at `ra`.
+    #[inline(always)]
+    pub(crate) fn hears_store(&self, ra: Ra) -> bool {
+        self.is_observed() && (self.hpt.contains(ra) || self.watches(ra))
     }
 
     #[inline(always)]

@@ -1,10 +1,11 @@
-//! Verbs that reach memory: loads, stores, load-reserve and store-conditional, dcbz.
+//! Verbs that reach memory: loads, stores, dcbz.
 //!
 //! Owns the way from an effective address to a value, with what it costs and who hears of it. Refuses
 //! to resolve a fault: that is the guest's vector.
 
-use super::storage::{note_replaced, note_translation, store_told, translate};
+use super::storage::{note_translation, store_told, translate};
 use super::{Ctx, charge};
+use crate::cost::Category;
 use crate::cpu::Cpu;
 use crate::exception::{Run, Step};
 use crate::guest::Pause;
@@ -17,18 +18,19 @@ const FAULTS_OF_A_WAIT: u32 = 3;
 
 /// A load and a store of one size: the short way where nothing but the access happens, else the long one.
 macro_rules! sized_access {
-    ($load:ident, $slow_load:ident, $store:ident, $slow_store:ident, $type:ty, $words:literal) => {
+    ($load:ident, $slow_load:ident, $store:ident, $slow_store:ident, $long_store:ident,
+        $quick_store:ident, $type:ty, $words:literal) => {
         #[doc = concat!("Loads ", $words, " at an effective address, big-endian.")]
         ///
         /// # Errors
         /// A storage interrupt that the guest could not resolve, or the end of the run.
         #[inline]
         pub fn $load(&mut self, ea: Ea, step: Step) -> Run<$type> {
-            if let Some((machine, cpu, ra)) = self.short_way(ea, Access::Load)
+            if let Some((machine, cpu, ra)) = self.quick_way(ea, false)
                 && let Ok(value) = machine.memory.$load(ra)
             {
                 cpu.counters.verbs += 1;
-                charge::load(machine, cpu, ra);
+                cpu.charge(Category::LoadStore, machine.costs.load);
                 return Ok(value);
             }
             self.$slow_load(ea, step)
@@ -36,6 +38,13 @@ macro_rules! sized_access {
 
         #[inline(never)]
         fn $slow_load(&mut self, ea: Ea, step: Step) -> Run<$type> {
+            if let Some((machine, cpu, ra)) = self.short_way(ea, Access::Load)
+                && let Ok(value) = machine.memory.$load(ra)
+            {
+                cpu.counters.verbs += 1;
+                charge::load(machine, cpu, ra);
+                return Ok(value);
+            }
             self.begin()?;
             let ra = self.translate(ea, Access::Load)?;
             self.charge(charge::load, ra);
@@ -49,6 +58,18 @@ macro_rules! sized_access {
         /// A storage interrupt that the guest could not resolve, or the end of the run.
         #[inline]
         pub fn $store(&mut self, ea: Ea, value: $type, step: Step) -> Run<()> {
+            if let Some((machine, cpu, ra)) = self.quick_way(ea, true)
+                && machine.memory.$quick_store(ra, value)
+            {
+                cpu.counters.verbs += 1;
+                cpu.charge(Category::LoadStore, machine.costs.store);
+                return Ok(());
+            }
+            self.$slow_store(ea, value, step)
+        }
+
+        #[inline(never)]
+        fn $slow_store(&mut self, ea: Ea, value: $type, step: Step) -> Run<()> {
             if let Some((machine, cpu, ra)) = self.short_way(ea, Access::Store)
                 && machine.memory.$store(ra, value).is_ok()
             {
@@ -56,16 +77,15 @@ macro_rules! sized_access {
                 charge::store(machine, cpu, ra);
                 return Ok(());
             }
-            self.$slow_store(ea, value, step)
+            self.$long_store(ea, value, step)
         }
     };
 }
 
 /// The long way of a store of less than a doubleword.
 macro_rules! small_store {
-    ($slow_store:ident, $store:ident, $type:ty) => {
-        #[inline(never)]
-        fn $slow_store(&mut self, ea: Ea, value: $type, step: Step) -> Run<()> {
+    ($long_store:ident, $store:ident, $type:ty) => {
+        fn $long_store(&mut self, ea: Ea, value: $type, step: Step) -> Run<()> {
             self.begin()?;
             let ra = self.translate(ea, Access::Store)?;
             self.charge(charge::store, ra);
@@ -77,31 +97,46 @@ macro_rules! small_store {
 
 impl Ctx<'_> {
     #[inline(always)]
-    fn charge(&mut self, charge: impl Fn(&Machine, &mut Cpu, Ra), ra: Ra) {
+    pub(super) fn charge(&mut self, charge: impl Fn(&Machine, &mut Cpu, Ra), ra: Ra) {
         let cpu = self.cpu.as_mut().expect("a running context has its CPU");
         charge(&self.machine, cpu, ra);
     }
 
-    /// Where an access goes if nothing is due, nobody listens and the translation is at hand: then the
+    /// [`Self::short_way`] where every access costs the same: on the way of most verbs of a run without
+    /// timing.
+    #[inline(always)]
+    pub(super) fn quick_way(&mut self, ea: Ea, store: bool) -> Option<(&Machine, &mut Cpu, Ra)> {
+        let cpu = self.cpu.as_mut()?;
+        if cpu.clock >= cpu.quick_until {
+            return None;
+        }
+        let ra = cpu.mmu.quick_kernel_hit(ea, store)?;
+        Some((&self.machine, cpu, ra))
+    }
+
+    /// Where an access goes if nothing is due, nobody hears of it and the translation is at hand: then the
     /// access is all that happens. The use of the translation is noted; to note it again changes nothing.
     #[inline(always)]
-    fn short_way(&mut self, ea: Ea, access: Access) -> Option<(&Machine, &mut Cpu, Ra)> {
+    pub(super) fn short_way(&mut self, ea: Ea, access: Access) -> Option<(&Machine, &mut Cpu, Ra)> {
         let machine = &*self.machine;
         let cpu = self.cpu.as_mut()?;
-        if cpu.clock >= cpu.deadline || machine.is_observed() {
+        if cpu.attends_now() || machine.hears_access(ea) {
             return None;
         }
         let ra = cpu.mmu.quick_hit(ea, access, cpu.state)?;
+        if access == Access::Store && machine.hears_store(ra) {
+            return None;
+        }
         Some((machine, cpu, ra))
     }
 
     #[inline(always)]
-    fn note_access(&self, ra: Ra, store: bool, step: Step) {
+    pub(super) fn note_access(&self, ra: Ra, store: bool, step: Step) {
         self.note_event(Interest::ACCESSES, || Event::Access { ra, store, step });
     }
 
     #[inline(always)]
-    fn translate(&mut self, ea: Ea, access: Access) -> Run<Ra> {
+    pub(super) fn translate(&mut self, ea: Ea, access: Access) -> Run<Ra> {
         let state = self.cpu_ref().state;
         self.translate_as(ea, access, state)
     }
@@ -137,7 +172,7 @@ impl Ctx<'_> {
                     // Interrupts that waited land before the access is made again: else one that faults
                     // for ever would keep them out for ever.
                     let cpu = self.cpu_ref();
-                    let explored = cpu.stop_at.is_some();
+                    let explored = cpu.explored;
                     if cpu.clock >= cpu.deadline {
                         self.attend()?;
                     }
@@ -157,12 +192,23 @@ impl Ctx<'_> {
         note_translation(&self.machine, cpu, ea, ra, access);
     }
 
-    sized_access!(load_u8, slow_load_u8, store_u8, slow_store_u8, u8, "a byte");
+    sized_access!(
+        load_u8,
+        slow_load_u8,
+        store_u8,
+        slow_store_u8,
+        long_store_u8,
+        quick_store_u8,
+        u8,
+        "a byte"
+    );
     sized_access!(
         load_u16,
         slow_load_u16,
         store_u16,
         slow_store_u16,
+        long_store_u16,
+        quick_store_u16,
         u16,
         "a halfword"
     );
@@ -171,6 +217,8 @@ impl Ctx<'_> {
         slow_load_u32,
         store_u32,
         slow_store_u32,
+        long_store_u32,
+        quick_store_u32,
         u32,
         "a word"
     );
@@ -179,15 +227,16 @@ impl Ctx<'_> {
         slow_load_u64,
         store_u64,
         slow_store_u64,
+        long_store_u64,
+        quick_store_u64,
         u64,
         "a doubleword"
     );
-    small_store!(slow_store_u8, store_u8, u8);
-    small_store!(slow_store_u16, store_u16, u16);
-    small_store!(slow_store_u32, store_u32, u32);
+    small_store!(long_store_u8, store_u8, u8);
+    small_store!(long_store_u16, store_u16, u16);
+    small_store!(long_store_u32, store_u32, u32);
 
-    #[inline(never)]
-    fn slow_store_u64(&mut self, ea: Ea, value: u64, step: Step) -> Run<()> {
+    fn long_store_u64(&mut self, ea: Ea, value: u64, step: Step) -> Run<()> {
         self.begin()?;
         let ra = self.translate(ea, Access::Store)?;
         self.store_at(ra, value, step)
@@ -251,96 +300,6 @@ impl Ctx<'_> {
     #[inline(never)]
     fn store_observed(&mut self, ra: Ra, value: u64, step: Step) -> Run<()> {
         Ok(store_told(&self.machine, self.cpu_ref(), ra, value, step)?)
-    }
-
-    /// ldarx: loads a doubleword and reserves it.
-    ///
-    /// # Errors
-    /// A storage interrupt that the guest could not resolve, or the end of the run.
-    #[inline]
-    pub fn load_reserve(&mut self, ea: Ea, step: Step) -> Run<u64> {
-        if let Some((machine, cpu, ra)) = self.short_way(ea, Access::Load)
-            && let Ok(value) = machine.memory.load_u64(ra)
-        {
-            cpu.counters.verbs += 1;
-            charge::load_reserve(machine, cpu, ra);
-            cpu.reservation = Some((ra, value));
-            return Ok(value);
-        }
-        self.slow_load_reserve(ea, step)
-    }
-
-    #[inline(never)]
-    fn slow_load_reserve(&mut self, ea: Ea, step: Step) -> Run<u64> {
-        self.begin()?;
-        let ra = self.translate(ea, Access::Load)?;
-        self.load_reserve_at(ra, step)
-    }
-
-    /// ldarx at a real address (real mode).
-    ///
-    /// # Errors
-    /// An address outside memory, or the end of the run.
-    pub fn load_reserve_real(&mut self, ra: Ra, step: Step) -> Run<u64> {
-        self.begin()?;
-        self.load_reserve_at(ra, step)
-    }
-
-    fn load_reserve_at(&mut self, ra: Ra, step: Step) -> Run<u64> {
-        self.charge(charge::load_reserve, ra);
-        self.note_access(ra, false, step);
-        let value = self.machine.memory.load_u64(ra)?;
-        self.cpu_mut().reservation = Some((ra, value));
-        Ok(value)
-    }
-
-    /// stdcx.: stores if the reservation stands. An interrupt or a context switch since the
-    /// load-reserve clears it; a store by another CPU is noticed by the value it leaves, so a value
-    /// changed and changed back counts as unchanged.
-    ///
-    /// # Errors
-    /// A storage interrupt that the guest could not resolve, or the end of the run.
-    #[inline]
-    pub fn store_conditional(&mut self, ea: Ea, value: u64, step: Step) -> Run<bool> {
-        if let Some((machine, cpu, ra)) = self.short_way(ea, Access::Store) {
-            cpu.counters.verbs += 1;
-            charge::store_conditional(machine, cpu, ra);
-            let Some((reserved, old)) = cpu.reservation.take() else {
-                return Ok(false);
-            };
-            return Ok(reserved == ra && machine.replace_u64(ra, old, value)?);
-        }
-        self.slow_store_conditional(ea, value, step)
-    }
-
-    #[inline(never)]
-    fn slow_store_conditional(&mut self, ea: Ea, value: u64, step: Step) -> Run<bool> {
-        self.begin()?;
-        let ra = self.translate(ea, Access::Store)?;
-        self.store_conditional_at(ra, value, step)
-    }
-
-    /// stdcx. at a real address (real mode); as [`Ctx::store_conditional`].
-    ///
-    /// # Errors
-    /// An address outside memory, or the end of the run.
-    pub fn store_conditional_real(&mut self, ra: Ra, value: u64, step: Step) -> Run<bool> {
-        self.begin()?;
-        self.store_conditional_at(ra, value, step)
-    }
-
-    fn store_conditional_at(&mut self, ra: Ra, value: u64, step: Step) -> Run<bool> {
-        self.charge(charge::store_conditional, ra);
-        let cpu = self.cpu_mut();
-        let Some((reserved, old)) = cpu.reservation.take() else {
-            return Ok(false);
-        };
-        if reserved != ra || !self.machine.replace_u64(ra, old, value)? {
-            return Ok(false);
-        }
-        self.note_access(ra, true, step);
-        note_replaced(&self.machine, self.cpu_ref(), ra, (old, value), step);
-        Ok(true)
     }
 
     /// dcbz: zeroes the 128-byte line that holds an effective address.

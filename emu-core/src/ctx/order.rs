@@ -35,6 +35,7 @@ pub(crate) fn invalidate(machine: &Machine, cpu: &mut Cpu, operand: TlbInvalidat
 
 /// What a barrier costs. tlbsync waits until the other CPUs have done this one's invalidations and
 /// those before them.
+#[inline(always)]
 pub(crate) fn charge_barrier(machine: &Machine, cpu: &mut Cpu, barrier: Barrier) {
     let costs = &machine.costs;
     let others = u64::from(machine.cpus - 1);
@@ -85,7 +86,21 @@ impl Ctx<'_> {
     ///
     /// # Errors
     /// The end of the run.
+    #[inline]
     pub fn barrier(&mut self, barrier: Barrier, step: Step) -> Run<()> {
+        if !self.machine.runs_threads()
+            && let Some(cpu) = self.cpu.as_mut()
+            && cpu.clock < cpu.quick_until
+        {
+            cpu.counters.verbs += 1;
+            charge_barrier(&self.machine, cpu, barrier);
+            return Ok(());
+        }
+        self.slow_barrier(barrier, step)
+    }
+
+    #[inline(never)]
+    fn slow_barrier(&mut self, barrier: Barrier, step: Step) -> Run<()> {
         self.begin()?;
         let cpu = self.cpu.as_mut().expect("a running context has its CPU");
         charge_barrier(&self.machine, cpu, barrier);
@@ -118,7 +133,7 @@ impl Ctx<'_> {
             cpu.charge(Category::Instructions, 20);
         }
         self.note_event(Interest::ACCESSES, || Event::Spin { step });
-        if self.cpu_ref().stop_at.is_some() {
+        if self.cpu_ref().explored {
             self.pause(Pause::Spin);
         }
         Ok(())

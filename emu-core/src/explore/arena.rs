@@ -132,8 +132,8 @@ impl Arena {
         for (index, cpu) in cpus.into_iter().enumerate() {
             let cpu = cpu.filter(|cpu| cpu.waiting && !cpu.interrupts_enabled);
             let mut cpu = *cpu.ok_or(ArenaError::Busy(CpuId(index as u16)))?;
-            cpu.stop_at = Some(0);
-            cpu.deadline = Cycles::ZERO;
+            cpu.explored = true;
+            cpu.close_account();
             cpu.forced_interrupt = begin.contains(&cpu.id);
             base.push(cpu);
         }
@@ -278,7 +278,7 @@ impl Arena {
         self.cpus.resize_with(self.base.len(), || None);
         for (cpu, base) in self.cpus.iter_mut().zip(&self.base) {
             match cpu {
-                Some(cpu) => **cpu = base.clone(),
+                Some(cpu) => cpu.copy_from(base),
                 None => *cpu = Some(Box::new(base.clone())),
             }
         }
@@ -385,7 +385,8 @@ impl Arena {
         };
         cpu.waiting = false;
         cpu.before_a_step = false;
-        cpu.stop_at = Some(cpu.counters.verbs + (pause_at - steps) - 1);
+        cpu.stop_after = cpu.counters.verbs + (pause_at - steps) - 1;
+        cpu.set_deadline();
         self.machine.board.take_letters(index, |operand| {
             cpu.mmu.tlb_invalidate(&operand);
         });

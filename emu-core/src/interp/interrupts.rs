@@ -170,7 +170,7 @@ impl Interpreter {
         let enabled = registers.msr & super::registers::MSR_EE != 0;
         if enabled != cpu.interrupts_enabled {
             self.settle(machine, cpu);
-            if let Some(span) = cpu.set_interrupts(enabled, None) {
+            if let Some(span) = cpu.set_interrupts(enabled, || None) {
                 machine.note_irqs_off(span.cycles);
             }
         }

@@ -156,7 +156,7 @@ impl Interpreter {
 
     /// Runs until the CPU's budget is used up or something else is to be done.
     pub(crate) fn resume(&mut self, machine: &Machine, cpu: &mut Cpu) -> Outcome {
-        cpu.place = Place::default();
+        cpu.set_place(Place::default());
         self.machine_state_changed(machine, cpu);
         let code = machine.code();
         let outcome = match self.tracer.is_some() {

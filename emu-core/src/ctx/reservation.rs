@@ -1,0 +1,118 @@
+//! Verbs of the reservation: ldarx and stdcx.
+//!
+//! Owns when a reservation is lost. Refuses what an access costs and who hears of it, which are those of every
+//! access to memory.
+
+use super::storage::note_replaced;
+use super::{Ctx, charge};
+use crate::cost::Category;
+use crate::exception::{Run, Step};
+use emu_mmu::{Access, Ea, Ra};
+
+impl Ctx<'_> {
+    /// ldarx: loads a doubleword and reserves it.
+    ///
+    /// # Errors
+    /// A storage interrupt that the guest could not resolve, or the end of the run.
+    #[inline]
+    pub fn load_reserve(&mut self, ea: Ea, step: Step) -> Run<u64> {
+        if let Some((machine, cpu, ra)) = self.quick_way(ea, false)
+            && let Ok(value) = machine.memory.load_u64(ra)
+        {
+            cpu.counters.verbs += 1;
+            cpu.charge(Category::Reservation, machine.costs.load_reserve);
+            cpu.reservation = Some((ra, value));
+            return Ok(value);
+        }
+        self.slow_load_reserve(ea, step)
+    }
+
+    #[inline(never)]
+    fn slow_load_reserve(&mut self, ea: Ea, step: Step) -> Run<u64> {
+        if let Some((machine, cpu, ra)) = self.short_way(ea, Access::Load)
+            && let Ok(value) = machine.memory.load_u64(ra)
+        {
+            cpu.counters.verbs += 1;
+            charge::load_reserve(machine, cpu, ra);
+            cpu.reservation = Some((ra, value));
+            return Ok(value);
+        }
+        self.begin()?;
+        let ra = self.translate(ea, Access::Load)?;
+        self.load_reserve_at(ra, step)
+    }
+
+    /// ldarx at a real address (real mode).
+    ///
+    /// # Errors
+    /// An address outside memory, or the end of the run.
+    pub fn load_reserve_real(&mut self, ra: Ra, step: Step) -> Run<u64> {
+        self.begin()?;
+        self.load_reserve_at(ra, step)
+    }
+
+    fn load_reserve_at(&mut self, ra: Ra, step: Step) -> Run<u64> {
+        self.charge(charge::load_reserve, ra);
+        self.note_access(ra, false, step);
+        let value = self.machine.memory.load_u64(ra)?;
+        self.cpu_mut().reservation = Some((ra, value));
+        Ok(value)
+    }
+
+    /// stdcx.: stores if the reservation stands. An interrupt or a context switch since the
+    /// load-reserve clears it; a store by another CPU is noticed by the value it leaves, so a value
+    /// changed and changed back counts as unchanged.
+    ///
+    /// # Errors
+    /// A storage interrupt that the guest could not resolve, or the end of the run.
+    #[inline]
+    pub fn store_conditional(&mut self, ea: Ea, value: u64, step: Step) -> Run<bool> {
+        if let Some((machine, cpu, ra)) = self.quick_way(ea, true) {
+            cpu.counters.verbs += 1;
+            cpu.charge(Category::Reservation, machine.costs.store_conditional);
+            let Some((reserved, old)) = cpu.reservation.take() else {
+                return Ok(false);
+            };
+            return Ok(reserved == ra && machine.replace_u64(ra, old, value)?);
+        }
+        self.slow_store_conditional(ea, value, step)
+    }
+
+    #[inline(never)]
+    fn slow_store_conditional(&mut self, ea: Ea, value: u64, step: Step) -> Run<bool> {
+        if let Some((machine, cpu, ra)) = self.short_way(ea, Access::Store) {
+            cpu.counters.verbs += 1;
+            charge::store_conditional(machine, cpu, ra);
+            let Some((reserved, old)) = cpu.reservation.take() else {
+                return Ok(false);
+            };
+            return Ok(reserved == ra && machine.replace_u64(ra, old, value)?);
+        }
+        self.begin()?;
+        let ra = self.translate(ea, Access::Store)?;
+        self.store_conditional_at(ra, value, step)
+    }
+
+    /// stdcx. at a real address (real mode); as [`Ctx::store_conditional`].
+    ///
+    /// # Errors
+    /// An address outside memory, or the end of the run.
+    pub fn store_conditional_real(&mut self, ra: Ra, value: u64, step: Step) -> Run<bool> {
+        self.begin()?;
+        self.store_conditional_at(ra, value, step)
+    }
+
+    fn store_conditional_at(&mut self, ra: Ra, value: u64, step: Step) -> Run<bool> {
+        self.charge(charge::store_conditional, ra);
+        let cpu = self.cpu_mut();
+        let Some((reserved, old)) = cpu.reservation.take() else {
+            return Ok(false);
+        };
+        if reserved != ra || !self.machine.replace_u64(ra, old, value)? {
+            return Ok(false);
+        }
+        self.note_access(ra, true, step);
+        note_replaced(&self.machine, self.cpu_ref(), ra, (old, value), step);
+        Ok(true)
+    }
+}
