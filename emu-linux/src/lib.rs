@@ -33,6 +33,7 @@ mod kasan;
 pub mod kernel;
 mod kernel_path;
 mod kernel_walk;
+mod key_map;
 pub mod latency;
 pub mod layout;
 pub mod lazy_mmu;

@@ -6,8 +6,8 @@
 //! departures, so a bound on them leaves out neither or both. Refuses to know what a departure is.
 
 use super::record::{StepRecord, Touch};
+use crate::key_map::KeyMap;
 use emu_core::CpuId;
-use std::collections::HashMap;
 
 /// What a stretch of one task's steps touched.
 pub(super) struct Stretch {
@@ -16,7 +16,7 @@ pub(super) struct Stretch {
     depth: u32,
     interrupted: u64,
     /// By doubleword: whether it was stored to.
-    memory: HashMap<u64, bool>,
+    memory: KeyMap<bool>,
     mmu: bool,
 }
 
@@ -29,7 +29,7 @@ impl Stretch {
             cpu: first.cpu,
             depth: first.depth,
             interrupted: first.interrupted,
-            memory: HashMap::new(),
+            memory: KeyMap::default(),
             mmu: false,
         };
         if next.depth != first.depth || next.interrupted != first.interrupted {

@@ -51,18 +51,24 @@ pub(super) struct StepRecord {
     pub memory: u64,
 }
 
+/// The CPUs of a mask, a bit each.
+fn cpus_of(mut mask: u64) -> impl Iterator<Item = CpuId> {
+    std::iter::from_fn(move || {
+        let cpu = mask.trailing_zeros() as u16;
+        (mask != 0).then(|| {
+            mask &= mask - 1;
+            CpuId(cpu)
+        })
+    })
+}
+
 impl StepRecord {
     /// What could happen instead of this step.
-    pub fn turns(&self) -> Vec<Turn> {
-        let bits = |mask: u64| {
-            (0..64u16)
-                .filter(move |cpu| mask >> cpu & 1 == 1)
-                .map(CpuId)
-        };
+    pub fn turns(&self) -> impl Iterator<Item = Turn> {
         let interrupt = self.preemptible.then_some(Turn::Interrupt);
-        let switches = bits(self.ready).map(Turn::SwitchTo);
-        let wakes = bits(self.could_pull).map(Turn::Wake);
-        interrupt.into_iter().chain(switches).chain(wakes).collect()
+        let switches = cpus_of(self.ready).map(Turn::SwitchTo);
+        let wakes = cpus_of(self.could_pull).map(Turn::Wake);
+        interrupt.into_iter().chain(switches).chain(wakes)
     }
 }
 

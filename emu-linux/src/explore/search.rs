@@ -13,6 +13,7 @@ use super::record::{StepRecord, Touch};
 use super::result::{Best, Bounds, Cell, Part, SoFar, Strategy};
 use super::scenario::ExploreScenario;
 use super::stage::{ExploreError, Stage};
+use crate::key_map::{KeyMap, KeySet};
 use crate::lazy_mmu::LazyMmuPolicy;
 use crate::memmap;
 use emu_core::CpuId;
@@ -35,7 +36,7 @@ struct Search<'a> {
     plain: bool,
     shared: Shared,
     best: Best,
-    states: HashSet<u64>,
+    states: KeySet,
     /// Runs that were not departed from: none is made again when the search begins anew.
     done: HashSet<Plan>,
     schedules: u64,
@@ -66,7 +67,7 @@ impl Touched {
 /// Who touched which doubleword.
 #[derive(Default)]
 struct Shared {
-    touched: HashMap<u64, Touched>,
+    touched: KeyMap<Touched>,
     grown: bool,
 }
 
@@ -320,7 +321,7 @@ pub fn explore_part(
         plain: strategy == Strategy::Plain,
         shared: Shared::default(),
         best: Best::default(),
-        states: HashSet::new(),
+        states: KeySet::default(),
         done: HashSet::new(),
         schedules: 0,
         steps: 0,

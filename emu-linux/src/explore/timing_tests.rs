@@ -34,11 +34,12 @@ fn a_schedule_of_one_timing_replays_in_the_other() {
             let mut trace = Vec::new();
             let undisturbed = Plan::undisturbed();
             functional.run(&undisturbed, Some(&mut trace)).unwrap();
-            let there = trace.iter().filter(|record| !record.turns().is_empty());
+            let there = trace
+                .iter()
+                .filter_map(|record| Some((record.step, record.turns().next()?)));
             let all: Vec<_> = there.collect();
             let mut plans = vec![undisturbed];
-            for record in all.iter().step_by(all.len() / DEPARTURES + 1) {
-                let (step, turn) = (record.step, record.turns()[0]);
+            for &(step, turn) in all.iter().step_by(all.len() / DEPARTURES + 1) {
                 plans.push(Plan::undisturbed().and(Deviation { step, turn }));
             }
             for plan in &plans {

@@ -31,8 +31,8 @@
 //! On threads: exact, as a checked run takes turns. Without them it would hold only for what the page-table
 //! lock orders: hash faults take none.
 
-use super::lost_flush::KeyMap;
 use super::page::{self, Page};
+use crate::key_map::KeyMap;
 use crate::layout::{PteBits, SlotRecord};
 use crate::report::BATCH_ENTRIES_MAX;
 use crate::tracepoint::{Moment, Tracepoint};

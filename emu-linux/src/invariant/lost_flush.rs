@@ -39,13 +39,13 @@ mod pending;
 mod tests;
 
 use super::history::{page_words, segment_words};
+use crate::key_map::KeyMap;
 use crate::tracepoint::{Moment, Tracepoint};
 use emu_core::{CpuId, Cycles};
 use emu_mmu::{PageSize, SegmentSize, TlbInvalidate, Vpn};
 use flushed::Flushed;
 use pending::{Chain, Pending};
 
-pub(super) use pending::KeyMap;
 use std::fmt;
 
 /// Name of the rule.

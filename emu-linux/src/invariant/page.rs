@@ -3,7 +3,7 @@
 //! Owns a decoder of the entry's first doubleword and the flushes under way, for the rules that need
 //! either. Takes every large page for one of 64K: Linux bolts those of 16M once and never flushes them.
 
-use super::lost_flush::KeyMap;
+use crate::key_map::KeyMap;
 use crate::tracepoint::Tracepoint;
 use emu_mmu::{Ra, SegmentSize, Vpn};
 

@@ -23,8 +23,8 @@
 //! was looked up, and a CPU does what others invalidated when its turn begins. Without them an access
 //! served before an invalidation could be told after its ptesync.
 
-use super::lost_flush::KeyMap;
 use super::page::Page;
+use crate::key_map::KeyMap;
 use crate::tracepoint::Tracepoint;
 use emu_core::CpuId;
 use emu_mmu::{Ea, PageSize, Ra, TlbInvalidate};

@@ -3,7 +3,8 @@
 //! Owns a ring of 4096 pages and an index over it. Refuses to remember more: a repeat that comes
 //! later than that is not counted.
 
-use super::pending::{KeyMap, page_key};
+use super::pending::page_key;
+use crate::key_map::KeyMap;
 use emu_mmu::{SegmentSize, Vpn};
 
 /// Pages remembered: some twenty full batches (PPC64_TLB_BATCH_NR is 192).

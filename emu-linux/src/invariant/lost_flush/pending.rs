@@ -4,35 +4,8 @@
 //! allocated once the slab has grown to the most that ever pended. Refuses to judge.
 
 use super::Entry;
+use crate::key_map::KeyMap;
 use emu_mmu::{SegmentSize, Vpn};
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
-/// A map from addresses and page numbers.
-pub(in crate::invariant) type KeyMap<V> = HashMap<u64, V, BuildHasherDefault<KeyHasher>>;
-
-/// Hash of one word by a folded product: these keys are many and short, and nothing depends on the
-/// order in which the maps hold them.
-#[derive(Clone, Debug, Default)]
-pub(in crate::invariant) struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(u64::from(byte));
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        // 2^64 divided by the golden ratio: an odd constant without pattern.
-        let product = u128::from(word ^ self.0) * 0x9e37_79b9_7f4a_7c15;
-        self.0 = product as u64 ^ (product >> 64) as u64;
-    }
-}
 
 /// The key of a page. Distinct pages may share one, so who looks up compares.
 pub(super) fn page_key(vpn: Vpn, segment: SegmentSize) -> u64 {
@@ -185,7 +158,7 @@ impl Pending {
         let mut nodes: Vec<Node> = self.nodes.drain(..).flatten().collect();
         nodes.sort_by_key(|node| node.order);
         self.free.clear();
-        self.chains.iter_mut().for_each(HashMap::clear);
+        self.chains.iter_mut().for_each(KeyMap::clear);
         nodes.into_iter().map(|node| node.entry).collect()
     }
 
