@@ -90,6 +90,8 @@ pub struct Engine {
     contexts: Vec<Option<Context>>,
     stacks: StackPool,
     quantum: Cycles,
+    /// CPUs that a debugger holds, as bits.
+    held: u64,
 }
 
 /// An engine taken apart.
@@ -137,6 +139,7 @@ impl Engine {
             contexts: Vec::new(),
             stacks: StackPool::default(),
             quantum,
+            held: 0,
         })
     }
 
@@ -191,7 +194,7 @@ impl Engine {
         let mut ready: Vec<(usize, Cycles)> = Vec::with_capacity(self.cpus.len());
         for (index, cpu) in self.cpus.iter_mut().enumerate() {
             let Some(cpu) = cpu else { continue };
-            if cpu.context == ContextId::NONE {
+            if cpu.context == ContextId::NONE || self.held >> index & 1 != 0 {
                 continue;
             }
             cpu.receive_ipi(self.machine.board.take_interrupt(index));
@@ -372,7 +375,9 @@ fn adopt_newborn(
     Ok(())
 }
 
+mod debugger;
 mod start;
+pub use debugger::{Debugger, Go, Stop};
 #[cfg(test)]
 mod tests;
 mod threads;

@@ -46,7 +46,7 @@ mod timing;
 pub use cost::{Category, CycleStack, Cycles, Job, Path, PathStacks};
 pub use cpu::{CpuId, CpuReport, HardwareCounters, OffSpan};
 pub use ctx::{Ctx, Frame};
-pub use engine::{Engine, EngineError, RunEnd};
+pub use engine::{Debugger, Engine, EngineError, Go, RunEnd, Stop};
 pub use exception::{Exception, Interrupt, Run, Step, Vectors};
 pub use guest::{ContextEnd, ContextId, GuestCode};
 pub use interp::{

@@ -19,6 +19,7 @@ mod reserve;
 mod rotate;
 mod special;
 mod spr;
+mod stops;
 mod storage;
 mod system;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use registers::{
     MSR_DR, MSR_EE, MSR_HV, MSR_IR, MSR_LE, MSR_ME, MSR_PR, MSR_RI, MSR_SF, Registers,
 };
 use std::sync::Arc;
+pub(crate) use stops::{Stopped, Stops};
 
 /// Not the address of any page: an instruction's differs from it in bit 63.
 const NO_PAGE: u64 = 1;
@@ -105,6 +107,8 @@ pub struct Interpreter {
     /// What rfid is charged as.
     return_as: Category,
     exit: Option<u64>,
+    /// A debugger's wishes.
+    pub(crate) stops: Option<Box<Stops>>,
 }
 
 impl std::fmt::Debug for Interpreter {
@@ -141,6 +145,7 @@ impl Interpreter {
             fault: None,
             return_as: Category::Interrupts,
             exit: None,
+            stops: None,
         }
     }
 
@@ -159,7 +164,7 @@ impl Interpreter {
         cpu.set_place(Place::default());
         self.machine_state_changed(machine, cpu);
         let code = machine.code();
-        let outcome = match self.tracer.is_some() {
+        let outcome = match self.tracer.is_some() || self.stops.is_some() {
             true => self.run::<true>(machine, cpu, code),
             false => self.run::<false>(machine, cpu, code),
         };
@@ -179,6 +184,9 @@ impl Interpreter {
             if (self.retired() >= self.instructions_max || now >= cpu.deadline.get())
                 && let Some(outcome) = self.attend(machine, cpu)
             {
+                return outcome;
+            }
+            if TRACED && let Some(outcome) = self.stop_here() {
                 return outcome;
             }
             let pc = self.registers.pc;
@@ -217,6 +225,9 @@ impl Interpreter {
 
     #[cold]
     fn trace(&mut self, machine: &Machine, cpu: &mut Cpu) {
+        if self.tracer.is_none() {
+            return;
+        }
         self.settle(machine, cpu);
         let word = (self.page.as_ref())
             .and_then(|page| page.word(&machine.memory, self.registers.pc).ok());
