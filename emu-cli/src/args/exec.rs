@@ -41,6 +41,10 @@ pub struct ExecArgs {
     /// Write each instruction there before it is executed; `-` is standard output
     #[arg(long, value_name = "FILE|-")]
     pub trace: Option<PathBuf>,
+    /// Stop before the first instruction and wait for gdb at this address, by default 127.0.0.1:1234; a CPU
+    /// is a thread
+    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:1234")]
+    pub gdb: Option<String>,
     /// The output.
     #[command(flatten)]
     pub output: OutputArgs,

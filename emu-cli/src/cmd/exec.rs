@@ -2,11 +2,12 @@
 
 use super::{EXIT_ERROR, EXIT_VIOLATION};
 use crate::args::ExecArgs;
-use crate::exec::{Guest, Image, Sink};
+use crate::exec::{Guest, Image, Sink, listen};
 use crate::output::{Place, deliver};
 use crate::report::exec::{ExecReport, text};
 use crate::report::json;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use emu_linux::Mode;
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::Path;
@@ -21,6 +22,12 @@ pub fn exec(args: &ExecArgs) -> Result<u8> {
     let name = || format!("`{}`", args.image.display());
     let data = fs::read(&args.image).with_context(|| format!("cannot read {}", name()))?;
     let image = Image::parse(&data).with_context(name)?;
+    if args.gdb.is_some() && args.mode == Some(Mode::Threads) {
+        bail!(
+            "`--gdb` stops all CPUs at once, which `--mode threads` cannot; leave one of them out"
+        );
+    }
+    let listener = args.gdb.as_deref().map(listen).transpose()?;
     let printed = Arc::new(Mutex::new(Vec::new()));
     let console: Sink = match args.output.json {
         true => printed.clone(),
@@ -28,7 +35,10 @@ pub fn exec(args: &ExecArgs) -> Result<u8> {
     };
     let trace = args.trace.as_deref().map(sink).transpose()?;
     let mut guest = Guest::new(args, &image, Some(console), trace.clone())?;
-    let ran = guest.run();
+    let ran = match &listener {
+        Some(listener) => guest.debug(listener),
+        None => guest.run(),
+    };
     // What the trace has is wanted most when the guest went wrong.
     if let Some(Ok(mut trace)) = trace.as_ref().map(|trace| trace.lock()) {
         trace.flush().context("cannot write the trace")?;

@@ -3,8 +3,10 @@
 //! Owns the machine that the flags describe and what the guest prints. Refuses to interpret anything: the
 //! library does.
 
+mod gdb;
 mod image;
 
+pub use gdb::listen;
 pub use image::Image;
 
 use crate::args::ExecArgs;
@@ -16,7 +18,9 @@ use emu_core::{
 };
 use emu_linux::{Mode, Timing};
 use emu_mmu::{Hpt, Ra, TlbieForm};
+use gdb::Session;
 use std::io::Write;
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 /// Most cycles that one CPU may run ahead of another.
@@ -32,7 +36,10 @@ pub type Sink = Arc<Mutex<dyn Write + Send>>;
 pub struct Guest {
     /// The engine.
     pub engine: Engine,
+    /// A debugger ended the run.
+    pub killed: bool,
     mode: Mode,
+    little_endian: bool,
 }
 
 struct Printer(Sink);
@@ -124,7 +131,12 @@ impl Guest {
             interpreter.instructions_max = args.max_instructions.unwrap_or(u64::MAX);
             engine.start_instructions(cpu, interpreter);
         }
-        Ok(Guest { engine, mode })
+        Ok(Guest {
+            engine,
+            killed: false,
+            mode,
+            little_endian: image.little_endian,
+        })
     }
 
     /// Runs it.
@@ -136,6 +148,21 @@ impl Guest {
             Mode::Threads => self.engine.run_threads()?,
             Mode::Deterministic => self.engine.run()?,
         })
+    }
+
+    /// Runs it under the first gdb that comes to `listener`, and on without it if it lets go.
+    ///
+    /// # Errors
+    /// As [`Guest::run`]; a connection that breaks.
+    pub fn debug(&mut self, listener: &TcpListener) -> Result<RunEnd> {
+        match gdb::serve(self, listener)? {
+            Session::Ended(end) => Ok(end),
+            Session::Detached => self.run(),
+            Session::Killed => {
+                self.killed = true;
+                Ok(self.engine.snapshot())
+            }
+        }
     }
 
     /// What the guest halted with.

@@ -15,6 +15,8 @@ pub struct ExecReport {
     schema: &'static str,
     /// What it halted with; `null` if it was stopped.
     exit: Option<u64>,
+    #[serde(skip)]
+    killed: bool,
     /// Each CPU.
     cpus: Vec<CpuLine>,
     /// What it printed.
@@ -62,6 +64,7 @@ impl ExecReport {
         ExecReport {
             schema: SCHEMA,
             exit: guest.exit(),
+            killed: guest.killed,
             cpus: cpus.collect(),
             console,
         }
@@ -77,6 +80,7 @@ impl ExecReport {
 pub fn text(report: &ExecReport) -> String {
     let mut text = match report.exit {
         Some(code) => format!("halted with {code}\n\n"),
+        None if report.killed => "stopped: gdb ended the run\n\n".to_owned(),
         None => "stopped: the instructions allowed are used up\n\n".to_owned(),
     };
     let head = [

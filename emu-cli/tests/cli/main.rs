@@ -3,6 +3,7 @@
 mod bench;
 mod exec;
 mod explore;
+mod gdb;
 mod hpt;
 mod machines;
 mod outputs;
