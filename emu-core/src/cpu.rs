@@ -128,6 +128,8 @@ pub(crate) struct Cpu {
     pub state: AccessState,
     pub mmu: Mmu,
     pub reservation: Option<(Ra, u64)>,
+    /// Its last tlbie is followed by a tlbsync; kept only where invalidations may be late.
+    pub tlbsync_done: bool,
     /// Where the cycles of the place it is at begin.
     place_first: usize,
     account: Account,
@@ -164,6 +166,7 @@ impl Cpu {
             state: AccessState::kernel(),
             mmu: Mmu::new(&config.geometry)?,
             reservation: None,
+            tlbsync_done: false,
             place_first: Place::default().first(),
             account: Account::new(),
             caches: (config.costs.has_caches()).then(|| OwnCaches::new(&config.costs, id.0)),
@@ -203,6 +206,7 @@ impl Cpu {
             before_a_step,
             state,
             reservation,
+            tlbsync_done,
             place_first,
             counters,
             irqs_off_since,
@@ -235,6 +239,7 @@ impl Cpu {
         self.before_a_step = *before_a_step;
         self.state = *state;
         self.reservation = *reservation;
+        self.tlbsync_done = *tlbsync_done;
         self.place_first = *place_first;
         self.counters = *counters;
         self.irqs_off_since = *irqs_off_since;

@@ -70,6 +70,8 @@ pub struct Machine {
     pub(crate) board: Board<TlbInvalidate>,
     /// Each CPU has a host thread now.
     pub(crate) threads: AtomicBool,
+    /// An exploration lets invalidations come late.
+    pub(crate) late: AtomicBool,
     pub(crate) newborn: Mutex<Vec<(ContextId, Newborn)>>,
     code: OnceLock<Code>,
     pub(crate) contexts_free: Mutex<Vec<ContextId>>,
@@ -133,6 +135,7 @@ impl Machine {
             vectors: OnceLock::new(),
             board: Board::new(usize::from(config.cpus)),
             threads: AtomicBool::new(false),
+            late: AtomicBool::new(false),
             newborn: Mutex::new(Vec::new()),
             code: OnceLock::new(),
             contexts_free: Mutex::new(Vec::new()),

@@ -79,6 +79,7 @@ impl Ctx<'_> {
         self.begin()?;
         let cpu = self.cpu.as_mut().expect("a running context has its CPU");
         invalidate(&self.machine, cpu, operand, step);
+        cpu.tlbsync_done &= operand.local;
         Ok(())
     }
 
@@ -107,6 +108,9 @@ impl Ctx<'_> {
         if self.machine.runs_threads() {
             self.order_threads(barrier);
         }
+        if self.machine.late.load(Ordering::Relaxed) {
+            self.complete_late(barrier);
+        }
         note_barrier(&self.machine, self.cpu_ref(), barrier, step);
         Ok(())
     }
@@ -119,6 +123,19 @@ impl Ctx<'_> {
             Barrier::Isync | Barrier::Lwsync => {}
             Barrier::Eieio | Barrier::Ptesync => fence_threads(),
             Barrier::Tlbsync => self.pause(Pause::Completion),
+        }
+    }
+
+    /// What a barrier is where invalidations may be late: a ptesync after a tlbsync waits for them.
+    #[inline(never)]
+    fn complete_late(&mut self, barrier: Barrier) {
+        let cpu = self.cpu_mut();
+        match barrier {
+            Barrier::Tlbsync => cpu.tlbsync_done = true,
+            Barrier::Ptesync if std::mem::take(&mut cpu.tlbsync_done) => {
+                self.pause(Pause::Completion);
+            }
+            _ => {}
         }
     }
 

@@ -4,6 +4,7 @@
 //! for an interrupt in their idle loop, which are the same there every time, and contexts that have not begun;
 //! whatever else a run leaves is dropped, and made anew.
 
+use super::late::{Hardware, Late};
 use super::plan::{Plan, Turn};
 use crate::cost::Cycles;
 use crate::cpu::{Cpu, CpuId};
@@ -11,7 +12,9 @@ use crate::engine::{Engine, Parts};
 use crate::exception::Exception;
 use crate::guest::{Context, ContextEnd, ContextId, GuestCode, Outcome, Pause, StackPool};
 use crate::machine::Machine;
+use emu_mmu::Mmu;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Makes the code of a context that has not begun.
 pub type Fresh = Arc<dyn Fn() -> GuestCode + Send + Sync>;
@@ -78,6 +81,10 @@ pub struct StepView<'m> {
     pub ready: u64,
     /// CPUs that wait for an interrupt, a bit each.
     pub waiting: u64,
+    /// Invalidations by others that have not reached the CPU: 0 unless they may be late.
+    pub under_way: usize,
+    /// The CPUs themselves.
+    pub(super) hardware: Hardware<'m>,
 }
 
 /// A context of the state that is returned to.
@@ -97,6 +104,8 @@ pub struct Arena {
     stacks: StackPool,
     limits: Limits,
     ticked: Vec<u64>,
+    /// What is under way, if invalidations may be late.
+    late: Option<Late>,
 }
 
 impl std::fmt::Debug for Arena {
@@ -154,12 +163,27 @@ impl Arena {
             contexts,
             stacks,
             limits,
+            late: None,
         })
+    }
+
+    /// From now on a `tlbie` reaches another CPU when the plan says so ([`Turn::Receive`]), at the latest when
+    /// its sender completes a `ptesync` after a `tlbsync` (Power ISA 2.07 Book III-S 5.9.3.3).
+    #[must_use]
+    pub fn with_late_invalidations(mut self) -> Self {
+        self.machine.late.store(true, Ordering::Relaxed);
+        self.late = Some(Late::new(self.base.len()));
+        self
     }
 
     /// The machine.
     pub fn machine(&self) -> &Arc<Machine> {
         &self.machine
+    }
+
+    /// The MMU of a CPU as the last run left it.
+    pub fn mmu(&self, cpu: CpuId) -> Option<&Mmu> {
+        Some(&self.cpus.get(cpu.index())?.as_ref()?.mmu)
     }
 
     /// Brings the machine back, then runs the plan. With `watch`, tells each step before it is made. A departure
@@ -283,6 +307,9 @@ impl Arena {
             }
         }
         self.ticked = self.base.iter().map(|cpu| cpu.counters.verbs).collect();
+        if let Some(late) = &mut self.late {
+            late.clear();
+        }
         for cpu in 0..self.base.len() {
             self.machine.board.take_letters(cpu, |_| ());
             self.machine.board.take_interrupt(cpu);
@@ -335,6 +362,12 @@ impl Arena {
 
     fn turn(&mut self, running: usize, turn: Turn) -> usize {
         let (to, interrupt) = match turn {
+            Turn::Receive(cpu) => {
+                if let Some(late) = &mut self.late {
+                    late.receive(cpu.index(), &mut self.cpus);
+                }
+                return running;
+            }
             Turn::Interrupt => (running, true),
             Turn::SwitchTo(cpu) => (cpu.index(), false),
             Turn::Wake(cpu) => (cpu.index(), true),
@@ -357,6 +390,8 @@ impl Arena {
             interrupted: 0,
             ready: 0,
             waiting: 0,
+            under_way: self.late.as_ref().map_or(0, |late| late.to(running)),
+            hardware: Hardware::new(&self.cpus, self.late.as_ref()),
         };
         for (index, cpu) in self.cpus.iter().enumerate() {
             let Some(cpu) = cpu else { continue };
@@ -387,9 +422,11 @@ impl Arena {
         cpu.before_a_step = false;
         cpu.stop_after = cpu.counters.verbs + (pause_at - steps) - 1;
         cpu.set_deadline();
-        self.machine.board.take_letters(index, |operand| {
-            cpu.mmu.tlb_invalidate(&operand);
-        });
+        if self.late.is_none() {
+            self.machine.board.take_letters(index, |operand| {
+                cpu.mmu.tlb_invalidate(&operand);
+            });
+        }
         let context_id = cpu.context;
         let Some(Some(context)) = self.contexts.get_mut(context_id.index()) else {
             self.cpus[index] = Some(cpu);
@@ -410,6 +447,12 @@ impl Arena {
             }
         }
         self.cpus[index] = Some(cpu);
+        if let Some(late) = &mut self.late {
+            late.post(&self.machine, index);
+            if matches!(outcome, Outcome::Paused(Pause::Completion)) {
+                late.complete(index, &mut self.cpus);
+            }
+        }
         Ok(outcome)
     }
 }

@@ -7,9 +7,11 @@
 //! Time does not pass in an exploration. The unit is the *step*: one verb of one CPU. What follows a step
 //! is determined by the plan alone: the CPU that runs goes on until it waits; an interrupt lands where the
 //! plan says, and after so many steps without one ([`Limits::steps_between_ticks`]), as a timer would see to
-//! it. Memory is sequentially consistent, and a CPU has done the `tlbie`s of the others when it goes on.
+//! it. Memory is sequentially consistent, and a CPU has done the `tlbie`s of
+//! the others when it goes on, unless they may be late ([`Arena::with_late_invalidations`]).
 
 mod arena;
+mod late;
 mod plan;
 
 pub use arena::{Arena, ArenaEnd, ArenaError, Fresh, Limits, StepView};

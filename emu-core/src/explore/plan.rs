@@ -9,6 +9,8 @@ const TAG: &str = "emx2:";
 const SWITCH: u64 = 2;
 /// From here on, the waiting CPU that is interrupted.
 const PULL: u64 = SWITCH + 64;
+/// From here on, the CPU that an invalidation reaches.
+const RECEIVE: u64 = PULL + 64;
 
 /// What happens instead of the next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +21,8 @@ pub enum Turn {
     SwitchTo(CpuId),
     /// A timer interrupt lands on a CPU that waits for one, and it goes on.
     Wake(CpuId),
+    /// The oldest invalidation under way to a CPU reaches it; nothing where they are not late.
+    Receive(CpuId),
 }
 
 /// A turn, and the number of steps before it since the start.
@@ -51,6 +55,7 @@ impl std::fmt::Display for Turn {
             Turn::Interrupt => f.write_str("timer interrupt"),
             Turn::SwitchTo(cpu) => write!(f, "CPU {cpu} goes on"),
             Turn::Wake(cpu) => write!(f, "timer interrupt on idle CPU {cpu}, which goes on"),
+            Turn::Receive(cpu) => write!(f, "an invalidation reaches CPU {cpu}"),
         }
     }
 }
@@ -61,6 +66,7 @@ impl Turn {
             Turn::Interrupt => 1,
             Turn::SwitchTo(cpu) => SWITCH + u64::from(cpu.0),
             Turn::Wake(cpu) => PULL + u64::from(cpu.0),
+            Turn::Receive(cpu) => RECEIVE + u64::from(cpu.0),
         }
     }
 
@@ -68,7 +74,8 @@ impl Turn {
         match value {
             1 => Some(Turn::Interrupt),
             SWITCH..PULL => Some(Turn::SwitchTo(CpuId((value - SWITCH) as u16))),
-            PULL..=129 => Some(Turn::Wake(CpuId((value - PULL) as u16))),
+            PULL..RECEIVE => Some(Turn::Wake(CpuId((value - PULL) as u16))),
+            RECEIVE..=193 => Some(Turn::Receive(CpuId((value - RECEIVE) as u16))),
             _ => None,
         }
     }
@@ -153,7 +160,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_round_trip(steps in prop::collection::vec((1u64..100_000, 1u64..130), 0..20)) {
+        fn text_round_trip(steps in prop::collection::vec((1u64..100_000, 1u64..194), 0..20)) {
             let mut plan = Plan::undisturbed();
             let mut at = 0;
             for (distance, value) in steps {

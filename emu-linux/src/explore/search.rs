@@ -226,6 +226,7 @@ impl Search<'_> {
                     Turn::SwitchTo(_) => to_cpus,
                     // The task that is pulled goes on elsewhere, beside those that stay.
                     Turn::Wake(_) => to_tasks || to_cpus,
+                    Turn::Receive(_) => to_cpus,
                 };
                 *cpu != record.cpu || !visible
             });
