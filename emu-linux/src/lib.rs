@@ -38,6 +38,7 @@ pub mod latency;
 pub mod layout;
 pub mod lazy_mmu;
 pub mod leaks;
+pub mod litmus;
 pub mod machine;
 pub mod memmap;
 pub mod mm;
