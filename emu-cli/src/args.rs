@@ -6,6 +6,7 @@ mod bench;
 mod exec;
 mod explore;
 mod hpt;
+mod litmus;
 mod machine;
 mod probe;
 mod profile;
@@ -26,6 +27,7 @@ pub use explore::{
 pub use hpt::{
     AccessKind, Cpu, DumpArgs, HptVerb, Isa, LoadArgs, Order, TableArgs, TableSource, WalkArgs,
 };
+pub use litmus::LitmusArgs;
 pub use machine::{FailAlloc, MachineArgs};
 pub use probe::{ProbeVerb, SensitivityArgs};
 pub use profile::ProfileVerb;
@@ -51,7 +53,7 @@ Examples:
   emu explore unmap-vs-cow --policies mmotm       every interleaving within a bound
 
 Exit status: 0; 1 if what was looked for was found (`run`, `explore`, `replay`: a broken invariant; `vectors`: one that
-failed; `hpt check`: a page with two entries; `exec`: a guest that halted with 1); 2 for any error.";
+failed; `hpt check`: a page with two entries; `litmus`: a claim that does not hold; `exec`: a guest that halted with 1); 2 for any error.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -91,6 +93,8 @@ pub enum Verb {
     Replay(ReplayArgs),
     /// Say what an invariant asks, or what a schedule breaks and how it came to that
     Explain(ExplainArgs),
+    /// Run every interleaving of a litmus test and say whether its claim holds
+    Litmus(LitmusArgs),
     /// A modelled figure over a range of settings, for each policy on each machine
     #[command(subcommand)]
     Sweep(SweepVerb),

@@ -7,6 +7,7 @@ mod compare;
 mod exec;
 mod explore;
 mod hpt;
+mod litmus;
 mod machine;
 mod policy;
 mod probe;
@@ -40,6 +41,7 @@ pub fn dispatch(line: CommandLine) -> ExitCode {
         Verb::Explore(args) => explore::explore(&args),
         Verb::Replay(args) => explore::replay(&args),
         Verb::Explain(args) => explore::explain(&args),
+        Verb::Litmus(args) => litmus::litmus(&args),
         Verb::Sweep(verb) => sweep::sweep(&verb),
         Verb::Probe(verb) => probe::probe(&verb),
         Verb::Exec(args) => exec::exec(&args),

@@ -12,6 +12,7 @@ pub mod fail_each;
 pub mod hpt;
 pub mod json;
 pub mod layout;
+pub mod litmus;
 pub mod probe;
 pub mod steps;
 pub mod sweep;
