@@ -8,6 +8,8 @@ use std::fmt::Write;
 /// The JSON of a run of tests.
 #[derive(Debug, Serialize)]
 pub struct Document<'a> {
+    /// Name and version of this layout.
+    schema: &'static str,
     /// Tests whose claim holds.
     ok: usize,
     /// Tests whose claim does not.
@@ -32,6 +34,7 @@ impl<'a> Document<'a> {
         };
         let ok = outcomes.iter().filter(|outcome| outcome.holds()).count();
         Document {
+            schema: "ppc-mmu-emu/litmus/1",
             ok,
             no: outcomes.len() - ok,
             tests: outcomes.iter().map(test).collect(),

@@ -5,6 +5,7 @@ mod exec;
 mod explore;
 mod gdb;
 mod hpt;
+mod litmus;
 mod machines;
 mod outputs;
 mod policies;

@@ -43,7 +43,9 @@ fn following_every_run_comes_to_the_same_counts() {
     let mut compared = 0;
     for (name, text) in corpus() {
         let test = Litmus::parse(&text).unwrap();
-        let known = test.run().unwrap();
+        let Ok(known) = test.run_within(200) else {
+            continue;
+        };
         if known.positive + known.negative + known.unfinished > 2_000 {
             continue;
         }
