@@ -20,6 +20,10 @@ pub(crate) enum Mutation {
     FreeEarly,
     /// Preemption is not enabled again after the flush of a gather.
     ForgetEnable,
+    /// A PTE that is cleared stays present; only the record of its slot goes.
+    KeepPresent,
+    /// The CPU's batch is looked up before preemption is disabled.
+    LookUpEarly,
 }
 
 impl Linux {

@@ -8,6 +8,7 @@ use crate::kernel::{Kernel, Linux};
 use crate::kernel_path::{PAGE_TABLE_WALK, PTE_WRITE};
 use crate::memmap::{field, global};
 use crate::mm::Mm;
+use crate::mutation::Mutation;
 use crate::report::count;
 use crate::tracepoint::Tracepoint;
 use emu_core::{Ctx, Run};
@@ -137,7 +138,11 @@ impl Linux {
         clear: u64,
     ) -> Run<u64> {
         let bits = self.layout.pte;
-        let old = self.pte_change(cx, ptep, clear, 0)?;
+        let kept = match self.mutated(Mutation::KeepPresent) {
+            true => !bits.hpteflags(),
+            false => 0,
+        };
+        let old = self.pte_change(cx, ptep, clear & !kept, 0)?;
         if old & bits.present != 0 && clear & bits.present != 0 {
             count(&self.counters.ptes_cleared);
             self.trace(cx, Tracepoint::PteCleared { pte: ptep.get() });

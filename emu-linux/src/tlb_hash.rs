@@ -42,6 +42,9 @@ impl Linux {
         cx.call("hpte_need_flush", |cx| {
             self.work(cx, Func::HpteNeedFlush)?;
             count(&self.counters.need_flush);
+            if self.mutated(Mutation::LookUpEarly) {
+                self.this_cpu_batch(cx, "hpte_need_flush")?;
+            }
             self.preempt_disable(cx)?;
             let b = self.this_cpu_batch(cx, "hpte_need_flush")?;
             let i = cx.load_u64(field(b, batch::INDEX), "hpte_need_flush: index")?;

@@ -5,8 +5,8 @@ use crate::lazy_mmu::policy::policy;
 use crate::mutation::Mutation;
 
 /// Names of what breaks within one departure, and the fewest departures that break it.
-fn broken(scenario: &ExploreScenario, cpus: u16) -> Vec<(String, usize)> {
-    let rule = policy("hugh-preempt-fixed").unwrap();
+fn broken(rule: &str, scenario: &ExploreScenario, cpus: u16) -> Vec<(String, usize)> {
+    let rule = policy(rule).unwrap();
     let bounds = Bounds::all(1);
     let cell = explore(
         scenario,
@@ -28,10 +28,20 @@ fn broken(scenario: &ExploreScenario, cpus: u16) -> Vec<(String, usize)> {
 
 /// Explores a scenario as it is, where nothing may break, and with a bug.
 fn caught(text: &str, cpus: u16, by: Mutation, kind: &str, departures: usize) {
+    caught_under("hugh-preempt-fixed", text, cpus, by, (kind, departures));
+}
+
+fn caught_under(
+    rule: &str,
+    text: &str,
+    cpus: u16,
+    by: Mutation,
+    (kind, departures): (&str, usize),
+) {
     let mut scenario = ExploreScenario::parse(text).unwrap();
-    assert_eq!(broken(&scenario, cpus), [], "without {by:?}");
+    assert_eq!(broken(rule, &scenario, cpus), [], "without {by:?}");
     scenario.mutation = Some(by);
-    let found = broken(&scenario, cpus);
+    let found = broken(rule, &scenario, cpus);
     let wanted = (kind.to_owned(), departures);
     assert!(found.contains(&wanted), "{by:?} breaks {found:?}");
 }
@@ -101,4 +111,16 @@ fn a_frame_freed_early_is_reached_by_another_thread() {
 #[test]
 fn preemption_that_stays_off_is_unbalanced() {
     caught(MUNMAP, 1, Mutation::ForgetEnable, "unbalanced-preempt", 0);
+}
+
+#[test]
+fn a_pte_that_stays_present_while_its_flush_waits_escapes() {
+    caught(VMALLOC, 1, Mutation::KeepPresent, "batch-escape", 0);
+}
+
+#[test]
+fn a_batch_looked_up_while_preemptible_is_unsafe() {
+    // Without a batch nothing else keeps preemption off there.
+    let (rule, by) = ("no-power-batch", Mutation::LookUpEarly);
+    caught_under(rule, VMALLOC, 1, by, ("unsafe-per-cpu", 0));
 }
