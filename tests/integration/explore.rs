@@ -38,7 +38,7 @@ fn one_preemption_on_one_cpu_makes_a_duplicate_under_the_rule_as_posted() {
         ),
         (1, 0, 0)
     );
-    assert_eq!(duplicate.replay, "unmap-vs-cow/mmotm/1/emx2:4j.1");
+    assert_eq!(duplicate.replay, "unmap-vs-cow/mmotm/1/emx2:4j.1~6d046c7f");
     let again = replay(&duplicate.replay).unwrap();
     assert!(again.violations.iter().any(|v| v.kind == "duplicate-hpte"));
     let broke = again
@@ -93,73 +93,74 @@ fn the_races_of_the_thread_replay_as_recorded() {
     for (text, kind, departures) in [
         // One CPU, no migration: a bystander breaks copy on write while a batch is active.
         (
-            "unmap-vs-cow/mmotm/1/emx2:4j.1",
+            "unmap-vs-cow/mmotm/1/emx2:4j.1~6d046c7f",
             "duplicate-hpte",
             (1, 0, 0),
         ),
         // Migration: vfree ends with live entries in the batch of the CPU that it left.
         (
-            "vfree-reuse/mmotm/2/emx2:41.1,br.1v",
+            "vfree-reuse/mmotm/2/emx2:41.1,br.1v~ce811822",
             "lost-flush",
             (1, 1, 0),
         ),
         // Migration between the index of one batch and the flush of another.
         (
-            "vfree-reuse/mmotm/2/emx2:4q.1,46.1v",
+            "vfree-reuse/mmotm/2/emx2:4q.1,46.1v~6c34d866",
             "lost-flush",
             (1, 1, 0),
         ),
         // The index of another CPU's batch is reset while its owner is in a section.
         (
-            "munmap-gather/mmotm/2/emx2:4w.1,5w.3",
+            "munmap-gather/mmotm/2/emx2:4w.1,5w.3~36b1028b",
             "stale-translation",
             (1, 0, 1),
         ),
         // Torn enter, although the switch flushes.
         (
-            "unmap-vs-cow/switch-flush/2/emx2:2y.1,3d.1v",
+            "unmap-vs-cow/switch-flush/2/emx2:2y.1,3d.1v~b1c1ab21",
             "duplicate-hpte",
             (1, 1, 0),
         ),
         // A callback sleeps.
         (
-            "sleeping-callback/mmotm/1/emx2:",
+            "sleeping-callback/mmotm/1/emx2:~060dac6b",
             "duplicate-hpte",
             (0, 0, 0),
         ),
         // The way of errors leaves without the other half.
         (
-            "enomem-midbatch/hugh-preempt/1/emx2:",
+            "enomem-midbatch/hugh-preempt/1/emx2:~c797f5f5",
             "unbalanced-preempt",
             (0, 0, 0),
         ),
         (
-            "error-midbatch/mainline-6.16/1/emx2:",
+            "error-midbatch/mainline-6.16/1/emx2:~91da16a9",
             "unbalanced-preempt",
             (0, 0, 0),
         ),
         // What nobody had derived.
         (
-            "mprotect-vs-fault/mainline-6.1/2/emx2:8q.3",
+            "mprotect-vs-fault/mainline-6.1/2/emx2:8q.3~81fd04d6",
             "duplicate-hpte",
             (0, 0, 1),
         ),
         (
-            "set-memory-replacing/mainline-6.1/2/emx2:2a.3,33.2",
+            "set-memory-replacing/mainline-6.1/2/emx2:2a.3,33.2~567aa413",
             "stuck-lock",
             (0, 0, 2),
         ),
         (
-            "two-vmallocs/mmotm/1/emx2:kk.1,av.1",
+            "two-vmallocs/mmotm/1/emx2:kk.1,av.1~66cb8224",
             "lost-flush",
             (2, 0, 0),
         ),
     ] {
         let run = replay(text).unwrap();
+        assert_eq!(run.replay, text);
         let broke = run.violations.iter().any(|v| v.kind == kind);
         assert!(broke, "{text}: {:?}", run.violations);
         let plan = text.rsplit('/').next().unwrap();
-        let plan: Plan = plan.parse().unwrap();
+        let plan: Plan = plan.split('~').next().unwrap().parse().unwrap();
         assert_eq!(
             (plan.interrupts(), plan.wakes(), plan.switches()),
             departures,
@@ -176,7 +177,7 @@ fn a_flush_at_the_switch_is_not_enough() {
     assert_eq!((duplicate.preemptions, duplicate.migrations), (1, 1));
     assert_eq!(
         duplicate.replay,
-        "unmap-vs-cow/switch-flush/2/emx2:2y.1,3d.1v"
+        "unmap-vs-cow/switch-flush/2/emx2:2y.1,3d.1v~b1c1ab21"
     );
     let sound = exhaustive("unmap-vs-cow", "switch-flush-sound", 2, 1);
     assert!(sound.violations.is_empty(), "{sound:?}");
@@ -244,6 +245,15 @@ fn strings_that_cannot_be_replayed_say_why() {
     assert!(matches!(
         refused("unmap-vs-cow/mmotm/1/emx1:40.1"),
         ReplayError::Plan(_)
+    ));
+    // Another run than the one that was found, or no digest.
+    assert!(matches!(
+        refused("unmap-vs-cow/mmotm/1/emx2:4j.1~6d046c7e"),
+        ReplayError::OtherRun { .. }
+    ));
+    assert!(matches!(
+        refused("unmap-vs-cow/mmotm/1/emx2:4j.1~6d046c7"),
+        ReplayError::Digest(_)
     ));
     let text = refused("unmap-vs-caw/mmotm/1/emx2:").to_string();
     assert!(text.contains("did you mean `unmap-vs-cow`?"), "{text}");

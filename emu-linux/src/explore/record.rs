@@ -72,6 +72,18 @@ impl StepRecord {
     }
 }
 
+/// What tells this run from another: who made which steps (FNV-1a, 32 bits, of CPUs and names of steps).
+pub(super) fn digest(steps: &[StepRecord]) -> u32 {
+    let mut hash = 0x811c_9dc5_u32;
+    let mut byte = |byte: u8| hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    for step in steps {
+        step.cpu.0.to_be_bytes().into_iter().for_each(&mut byte);
+        let label = step.label.unwrap_or_default();
+        label.bytes().chain([0]).for_each(&mut byte);
+    }
+    hash
+}
+
 /// Listens to the machine for the checkers and, in a recorded run, for the steps.
 pub(super) struct Recorder {
     monitor: Arc<Mutex<Monitor>>,

@@ -1,6 +1,6 @@
 //! One schedule again, step by step, from its string.
 
-use super::record::StepRecord;
+use super::record::{StepRecord, digest};
 use super::scenario::explore_scenarios;
 use super::stage::{ExploreError, Stage};
 use crate::config::nearest;
@@ -15,6 +15,9 @@ pub enum ReplayError {
     /// Not four parts.
     #[error("`{0}` is no replay string: `SCENARIO/POLICY/CPUS/emx2:...` is right")]
     Shape(String),
+    /// What follows the `~` is no digest.
+    #[error("`~{0}` ends no replay string: `~` and 8 hexadecimal digits are right, or nothing")]
+    Digest(String),
     /// No scenario of that name.
     #[error("no scenario `{0}` to explore{1}")]
     NoScenario(String, String),
@@ -33,6 +36,17 @@ pub enum ReplayError {
          for another scenario"
     )]
     Differs(u64),
+    /// The plan can be made, but what comes of it is another run.
+    #[error(
+        "this is another run than the one that was found (~{here:08x} where the string says ~{there:08x}): \
+         another version of the model or of the scenario found it"
+    )]
+    OtherRun {
+        /// Digest of the run here.
+        here: u32,
+        /// What the string says.
+        there: u32,
+    },
     /// The run could not be made.
     #[error(transparent)]
     Explore(#[from] ExploreError),
@@ -82,10 +96,22 @@ fn near(name: &str, known: impl Iterator<Item = String>) -> String {
     near.map_or(String::new(), |near| format!("; did you mean `{near}`?"))
 }
 
-/// Replays a string that an exploration gave.
+/// The digest that a string ends with, if it does.
+fn split_digest(text: &str) -> Result<(&str, Option<u32>), ReplayError> {
+    let Some((plan, digest)) = text.split_once('~') else {
+        return Ok((text, None));
+    };
+    let plain = digest.len() == 8 && digest.bytes().all(|b| b.is_ascii_hexdigit());
+    let value = u32::from_str_radix(digest, 16).ok().filter(|_| plain);
+    let value = value.ok_or_else(|| ReplayError::Digest(digest.to_owned()))?;
+    Ok((plan, Some(value)))
+}
+
+/// Replays a string that an exploration gave. One without the digest at its end is run as this version
+/// understands it.
 ///
 /// # Errors
-/// [`ReplayError`], also for a string whose departures this version cannot make.
+/// [`ReplayError`], also for a string whose departures this version cannot make, or whose run is another here.
 pub fn replay(text: &str) -> Result<Replayed, ReplayError> {
     let parts: Vec<&str> = text.trim().splitn(4, '/').collect();
     let &[id, name, cpus, plan] = parts.as_slice() else {
@@ -103,6 +129,7 @@ pub fn replay(text: &str) -> Result<Replayed, ReplayError> {
     })?;
     let number = cpus.parse().ok().filter(|cpus| (1..=4).contains(cpus));
     let cpus = number.ok_or_else(|| ReplayError::Cpus(cpus.to_owned()))?;
+    let (plan, made) = split_digest(plan)?;
     let plan: Plan = plan.parse()?;
     let mut stage = Stage::new(scenario, rule, cpus)?;
     stage.tell();
@@ -114,6 +141,10 @@ pub fn replay(text: &str) -> Result<Replayed, ReplayError> {
             return Err(ReplayError::Differs(deviation.step));
         }
     }
+    let here = digest(&trace);
+    if let Some(there) = made.filter(|&there| there != here) {
+        return Err(ReplayError::OtherRun { here, there });
+    }
     let steps = trace
         .iter()
         .map(|record| told(record, &stage, &plan, &ran.broke_at));
@@ -123,7 +154,7 @@ pub fn replay(text: &str) -> Result<Replayed, ReplayError> {
         about: scenario.about.clone(),
         policy: name.to_owned(),
         cpus,
-        replay: text.trim().to_owned(),
+        replay: format!("{id}/{name}/{cpus}/{plan}~{here:08x}"),
         end: match ran.end {
             ArenaEnd::Quiet => "quiet".to_owned(),
             ArenaEnd::Halted => "halted".to_owned(),

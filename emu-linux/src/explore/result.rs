@@ -1,5 +1,6 @@
 //! What an exploration is asked for and what it came to.
 
+use super::record::digest;
 use super::stage::{Ran, Stage};
 use super::{ExploreError, ExploreScenario};
 use emu_core::explore::{ArenaEnd, Plan};
@@ -211,7 +212,11 @@ impl Best {
                 preemptions: plan.interrupts(),
                 migrations: plan.wakes(),
                 switches: plan.switches(),
-                replay: format!("{}/{policy}/{cpus}/{plan}", scenario.id),
+                replay: format!(
+                    "{}/{policy}/{cpus}/{plan}~{:08x}",
+                    scenario.id,
+                    digest(&trace)
+                ),
             };
             match UNFINISHED.contains(&kind) {
                 true => both.1.push(found),
