@@ -16,11 +16,11 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    fn below(&mut self, n: u64) -> u32 {
+    pub fn below(&mut self, n: u64) -> u32 {
         ((self.next() >> 32) % n) as u32
     }
 
-    fn pool(&mut self) -> u32 {
+    pub fn pool(&mut self) -> u32 {
         POOL[self.below(POOL_COUNT as u64) as usize]
     }
 

@@ -5,6 +5,7 @@
 //! state down, and the end writes what was written down to standard output. Here the same words run bare,
 //! to the first system call. Skipped where `qemu-ppc64` is not installed.
 
+mod bare;
 mod draw;
 mod program;
 
