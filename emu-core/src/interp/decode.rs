@@ -322,8 +322,20 @@ fn unit_off(word: u32) -> Decoded {
             Op::VectorUnavailable
         }
         (48..=55 | 59 | 63, _) => Op::FpUnavailable,
+        // Pairs: lfdp, stfdp.
+        (57 | 61, _) if word & 3 == 0 => Op::FpUnavailable,
         // Floating-point loads and stores.
-        (31, 535 | 567 | 599 | 631 | 663 | 695 | 727 | 759 | 983 | 855 | 887) => Op::FpUnavailable,
+        (31, 535 | 567 | 599 | 631 | 663 | 695 | 727 | 759 | 983 | 855 | 887 | 791 | 919) => {
+            Op::FpUnavailable
+        }
+        // Moves to and from a vector-scalar register, by its half (SX, TX).
+        (31, 51 | 115 | 179 | 211 | 243) if word & 1 == 0 => Op::FpUnavailable,
+        (31, 51 | 115 | 179 | 211 | 243) => Op::VectorUnavailable,
+        (60, _) => Op::VsxUnavailable,
+        // Vector-scalar loads and stores.
+        (31, 12 | 76 | 140 | 332 | 524 | 588 | 652 | 716 | 780 | 844 | 908 | 972) => {
+            Op::VsxUnavailable
+        }
         _ => Op::Illegal,
     };
     Decoded::new(op, 0, 0, 0, 0)

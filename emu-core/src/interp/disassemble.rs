@@ -17,7 +17,9 @@ pub fn disassemble(word: u32) -> String {
     let decoded = decode(word);
     let name = format!("{:?}", decoded.op).to_lowercase();
     match decoded.op {
-        Op::Illegal | Op::FpUnavailable | Op::VectorUnavailable => format!(".long {word:#010x}"),
+        Op::Illegal | Op::FpUnavailable | Op::VectorUnavailable | Op::VsxUnavailable => {
+            format!(".long {word:#010x}")
+        }
         Op::Nop => "nop".to_owned(),
         Op::Attn | Op::Hrfid => name,
         Op::Idle => "wait".to_owned(),

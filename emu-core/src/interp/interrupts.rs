@@ -25,6 +25,8 @@ pub(super) const TRAP: Trap = Trap::Interrupt(0x700, 0x0002_0000);
 pub(super) const FP_UNAVAILABLE: Trap = Trap::Interrupt(0x800, 0);
 /// Vector unavailable.
 pub(super) const VECTOR_UNAVAILABLE: Trap = Trap::Interrupt(0xf20, 0);
+/// VSX unavailable.
+pub(super) const VSX_UNAVAILABLE: Trap = Trap::Interrupt(0xf40, 0);
 
 impl Interpreter {
     /// What is to be done before the next instruction; an outcome if the CPU is to be given back.

@@ -34,6 +34,8 @@ ops! {
     FpUnavailable,
     /// Needs the vector unit, which is switched off for good.
     VectorUnavailable,
+    /// Needs the vector-scalar registers, which are switched off for good.
+    VsxUnavailable,
     // Fixed-point with immediates. Fields: a=RT b=RA imm.
     Li, Addi, Addic, AddicRc, Subfic, Mulli,
     // a=RS b=RA imm.

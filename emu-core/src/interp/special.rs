@@ -2,7 +2,7 @@
 //!
 //! Owns what is neither arithmetic nor privileged. Refuses hints: they do nothing.
 
-use super::interrupts::{FP_UNAVAILABLE, ILLEGAL, TRAP, VECTOR_UNAVAILABLE};
+use super::interrupts::{FP_UNAVAILABLE, ILLEGAL, TRAP, VECTOR_UNAVAILABLE, VSX_UNAVAILABLE};
 use super::op::{Decoded, Op};
 use super::storage::{Byte, Word};
 use super::{Code, Flow, Interpreter, NO_PAGE, Trap};
@@ -83,6 +83,7 @@ impl Interpreter {
             Op::Tdi => return self.trap_if(d.a, self.gpr(d.b) as i64, d.simm() as i64, false),
             Op::FpUnavailable => return Err(FP_UNAVAILABLE),
             Op::VectorUnavailable => return Err(VECTOR_UNAVAILABLE),
+            Op::VsxUnavailable => return Err(VSX_UNAVAILABLE),
             Op::Illegal | Op::Fetch => return Err(ILLEGAL),
             Op::Nop => {}
             _ => return self.reserved_access(d, machine, cpu, code),

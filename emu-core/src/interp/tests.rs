@@ -209,13 +209,15 @@ fn little_endian_code_and_data() {
 
 #[test]
 fn interrupts_go_to_their_vectors() {
-    let cases: [(u32, u64, u64); 6] = [
+    let cases: [(u32, u64, u64); 8] = [
         (0x0000_0000, 0x700, 0x8_0000),        // illegal
         (0x4400_0002, 0xc00, 0),               // sc
         (0x7fe0_0008, 0x700, 0x2_0000),        // trap
         (x(3, 0, 0, 20) | 10 << 11, 0x600, 0), // lwarx, not aligned
         (50 << 26, 0x800, 0),                  // lfd
         (x(3, 0, 0, 103), 0xf20, 0),           // lvx
+        (x(3, 0, 0, 844), 0xf40, 0),           // lxvd2x
+        (x(3, 4, 0, 51) | 1, 0xf20, 0),        // mfvsrd of a vector register
     ];
     for (word, vector, cause) in cases {
         let mut engine = engine();

@@ -92,12 +92,14 @@ fn page(r: &mut Random, unit: &mut Unit) {
     };
     let aligned = r.below(3) != 0;
     let offset = if aligned { offset & !7 } else { offset };
+    let little_endian = unit.little_endian();
     let words = &mut unit.words;
     words.extend(load_address(
         INDEX,
         page_address(r, unit.msr & MSR_DR != 0, 3) | offset,
     ));
-    match r.below(6) {
+    let several = u64::from(!little_endian);
+    match r.below(6 + several) {
         0 => words.push(d(
             32 + [0, 2, 4, 6, 8, 10, 12][r.below(7) as usize],
             rt,
@@ -121,6 +123,14 @@ fn page(r: &mut Random, unit: &mut Unit) {
             let (larx, stcx) = [(20, 150), (84, 214)][r.below(2) as usize];
             words.push(x(rt, 0, INDEX, larx));
             words.push(x(rt, 0, INDEX, stcx) | 1);
+        }
+        // Over the end of a page they could be divided.
+        6 if offset < 0x700 => {
+            let (first, bytes) = (25 + r.below(7), r.below(32));
+            words.push(match r.below(4) {
+                form @ 0..2 => d(46 + form, first, INDEX, 0),
+                form => x(first, INDEX, bytes, [597, 725][form as usize % 2]),
+            });
         }
         _ => words.push(d([34, 38, 36, 44][r.below(4) as usize], rt, INDEX, 0)),
     }
@@ -188,7 +198,7 @@ fn segments(r: &mut Random, unit: &mut Unit) {
 /// Traps, illegal instructions, and those of units that are off.
 fn interrupt(r: &mut Random, words: &mut Vec<u32>) {
     let (to, ra, rb) = (r.below(32), r.pool(), r.pool());
-    words.push(match r.below(8) {
+    words.push(match r.below(9) {
         0 => x(to, ra, rb, 4),
         1 => x(to, ra, rb, 68),
         2 => d(3, to, ra, r.next() as u32),
@@ -200,6 +210,7 @@ fn interrupt(r: &mut Random, words: &mut Vec<u32>) {
             19 << 26 | 1023 << 1,
             5 << 26,
         ][r.below(5) as usize],
+        8 => vector_scalar(r, ra, rb),
         // lfd, stfs, fadd, lfdx
         5 => [
             d(50, 1, MEMORY, 0),
@@ -211,6 +222,24 @@ fn interrupt(r: &mut Random, words: &mut Vec<u32>) {
         6 => [x(1, 0, MEMORY, 103), 4 << 26 | 0x2_1000][r.below(2) as usize],
         _ => SC,
     });
+}
+
+/// Loads, stores, moves, xxlor and pairs of floating-point registers.
+fn vector_scalar(r: &mut Random, ra: u32, rb: u32) -> u32 {
+    const XO: [u32; 19] = [
+        12, 76, 140, 332, 524, 588, 652, 716, 780, 844, 908, 972, 51, 115, 179, 211, 243, 791, 919,
+    ];
+    let half = r.below(2);
+    match r.below(6) {
+        0 => 60 << 26 | 1 << 21 | 2 << 16 | 3 << 11 | 146 << 3 | half,
+        1 => d(57 + 4 * half, 2, MEMORY, 8),
+        _ => match XO[r.below(19) as usize] {
+            // RB is none of a move's, and half none of a pair's.
+            xo @ (51 | 115 | 179 | 211 | 243) => x(1, ra, 0, xo) | half,
+            xo @ (791 | 919) => x(2, ra, rb, xo),
+            xo => x(1, ra, rb, xo) | half,
+        },
+    }
 }
 
 /// What problem state may not.
