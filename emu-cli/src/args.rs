@@ -29,7 +29,7 @@ pub use hpt::{
 };
 pub use litmus::LitmusArgs;
 pub use machine::{FailAlloc, MachineArgs};
-pub use probe::{ProbeVerb, SensitivityArgs};
+pub use probe::{LatencyArgs, ProbeVerb, SensitivityArgs};
 pub use profile::ProfileVerb;
 pub use scenario::ScenarioVerb;
 pub use sweep::{SweepArgs, SweepVerb, WorkArgs};

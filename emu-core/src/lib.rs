@@ -35,6 +35,7 @@ pub mod explore;
 mod guest;
 mod handover;
 mod interp;
+pub mod latency;
 mod machine;
 mod pairs;
 mod probe;

@@ -18,6 +18,8 @@ pub struct Curve {
 pub enum Axis {
     /// Sizes of a table in bytes.
     TableBytes,
+    /// Sizes of what a loop goes through, in bytes.
+    Footprint,
     /// A number of things.
     Count(&'static str),
 }
@@ -26,13 +28,14 @@ impl Axis {
     fn label(self) -> &'static str {
         match self {
             Axis::TableBytes => "table",
+            Axis::Footprint => "footprint",
             Axis::Count(of) => of,
         }
     }
 
     fn point(self, x: f64) -> String {
         match self {
-            Axis::TableBytes => size(x as u64),
+            Axis::TableBytes | Axis::Footprint => size(x as u64),
             Axis::Count(_) => format!("{x:.0}"),
         }
     }

@@ -1,9 +1,9 @@
 //! `emu probe`.
 
-use crate::args::{OutputArgs, ProbeVerb, SensitivityArgs};
+use crate::args::{LatencyArgs, OutputArgs, ProbeVerb, SensitivityArgs};
 use crate::output::{Place, deliver};
-use crate::plan::machines_named;
-use crate::probe::sensitivity;
+use crate::plan::{machine_named, machines_named};
+use crate::probe::{latency, sensitivity};
 use crate::progress::Bar;
 use crate::report::{json, probe as report};
 use anyhow::{Result, bail};
@@ -13,6 +13,7 @@ use emu_linux::Progress;
 pub fn probe(verb: &ProbeVerb) -> Result<u8> {
     match verb {
         ProbeVerb::Sensitivity(args) => probe_sensitivity(args),
+        ProbeVerb::Latency(args) => probe_latency(args),
     }
 }
 
@@ -49,5 +50,41 @@ fn probe_sensitivity(args: &SensitivityArgs) -> Result<u8> {
         false => report::sensitivity(&probed),
     };
     deliver(&[(&place, told.as_str())])?;
+    Ok(0)
+}
+
+fn probe_latency(args: &LatencyArgs) -> Result<u8> {
+    let place = place(&args.output)?;
+    let picture = args.svg.as_deref().map(Place::check).transpose()?;
+    if let (Some(one), Some(other)) = (place.path(), picture.as_ref().and_then(Place::path))
+        && one == other
+    {
+        bail!("`-o` and `--svg` name the same file; give each its own");
+    }
+    let mut machine = machine_named(&args.machine)?;
+    for change in &args.set {
+        machine.set(change)?;
+    }
+    let mut bar = Bar::new("probe latency".to_owned());
+    let probed = latency::measure(&machine, picture.is_some(), &mut |done, total| {
+        let total = Some(total);
+        bar.update(Progress { done, total });
+    });
+    // Cleared before anything is printed, an error too.
+    drop(bar);
+    let probed = probed?;
+    let told = match args.output.json {
+        true => json::pretty(&probed)?,
+        false => report::latency(&probed),
+    };
+    let drawn = picture
+        .as_ref()
+        .map(|_| latency::drawn(&probed))
+        .transpose()?;
+    let mut outputs = vec![(&place, told.as_str())];
+    if let (Some(place), Some(svg)) = (&picture, &drawn) {
+        outputs.push((place, svg));
+    }
+    deliver(&outputs)?;
     Ok(0)
 }

@@ -4,4 +4,5 @@
 //! `emu sweep`'s.
 
 pub mod headline;
+pub mod latency;
 pub mod sensitivity;

@@ -2,10 +2,68 @@
 
 use super::layout::{grouped, table, wrap};
 use crate::probe::headline::HEADLINES;
+use crate::probe::latency;
 use crate::probe::sensitivity::{Machine, Ratios, Report};
 
 /// Figures of a machine that are printed; JSON has them all.
 const FIGURES_MAX: usize = 15;
+
+/// `emu probe latency`.
+pub fn latency(report: &latency::Report) -> String {
+    let rows = report.plateaus.iter().map(|row| {
+        // Tenths of a percent; never -0.
+        let off = |measured: f64| ((measured / row.profile - 1.0) * 1000.0).round() / 10.0 + 0.0;
+        let off = row.measured.filter(|_| row.profile > 0.0).map(off);
+        vec![
+            row.name.to_owned(),
+            row.measured.map_or("-".to_owned(), |m| format!("{m:.1}")),
+            format!("{:.1}", row.profile),
+            off.map_or("-".to_owned(), |off| format!("{off:+.1}")),
+            row.unit.to_owned(),
+            shortened(&row.source),
+        ]
+    });
+    let head = [
+        "",
+        "measured",
+        "profile",
+        "% off",
+        "",
+        "figures of the profile",
+    ];
+    let mut text = format!("{}\n{}", report.machine, table(&head, rows, "lrrrll"));
+    if report.plateaus.iter().any(|row| row.measured.is_none()) {
+        text.push_str("-: no footprint shows it alone on a machine of this shape.\n");
+    }
+    text
+}
+
+/// The figures of a source by their names; JSON has the paths, the values and where they are from.
+fn shortened(source: &str) -> String {
+    let mut depth = 0;
+    let outside = |c: &char| {
+        depth += match c {
+            '(' => 1,
+            ')' => -1,
+            _ => 0,
+        };
+        depth == 0 && *c != ')'
+    };
+    let kept: String = source.chars().filter(outside).collect();
+    let word = |word: &str| match word.rsplit_once('.') {
+        Some((_, name)) if name != "latency" => name.to_owned(),
+        _ => word.to_owned(),
+    };
+    let plain = |part: &str| match part.contains("instructions") {
+        true => "handler".to_owned(),
+        false => part.split_whitespace().next().map_or(String::new(), word),
+    };
+    let product = |sum: &str| sum.split(" * ").map(plain).collect::<Vec<_>>().join(" * ");
+    kept.split(" + ")
+        .map(product)
+        .collect::<Vec<_>>()
+        .join(" + ")
+}
 
 /// `emu probe sensitivity`.
 pub fn sensitivity(report: &Report) -> String {
