@@ -208,15 +208,83 @@ fn what_is_left_out_breaks_nothing_else() {
     }
 }
 
+/// Each race of the thread, by random departures from one seed, in far fewer than 10,000 schedules.
 #[test]
-fn random_priorities_find_it_too() {
-    let strategy = Strategy::Pct {
-        schedules: 2_000,
-        seed: 1,
-    };
-    let cell = cell("unmap-vs-cow", "mmotm", 1, 1, strategy);
-    assert!(found(&cell, "duplicate-hpte").is_some());
-    assert!(!cell.exhausted);
+fn random_priorities_find_the_races_of_the_thread() {
+    for (id, name, cpus, bound, kind, (seed, schedules)) in [
+        // A bystander's duplicate.
+        ("unmap-vs-cow", "mmotm", 1, 1, "duplicate-hpte", (1, 100)),
+        // Migration: live entries in the batch of the CPU that was left, or a whole batch lost.
+        ("vfree-reuse", "mmotm", 2, 2, "lost-flush", (3, 100)),
+        // The index of another CPU's batch is reset.
+        (
+            "munmap-gather",
+            "mmotm",
+            2,
+            2,
+            "stale-translation",
+            (2, 1_200),
+        ),
+        // Torn enter.
+        (
+            "unmap-vs-cow",
+            "switch-flush",
+            2,
+            2,
+            "duplicate-hpte",
+            (2, 400),
+        ),
+        // A callback sleeps; the ways of errors.
+        (
+            "sleeping-callback",
+            "mmotm",
+            1,
+            1,
+            "duplicate-hpte",
+            (1, 10),
+        ),
+        (
+            "enomem-midbatch",
+            "hugh-preempt",
+            1,
+            1,
+            "unbalanced-preempt",
+            (1, 10),
+        ),
+        (
+            "error-midbatch",
+            "mainline-6.16",
+            1,
+            1,
+            "unbalanced-preempt",
+            (1, 10),
+        ),
+        // What nobody had derived.
+        (
+            "mprotect-vs-fault",
+            "mainline-6.1",
+            2,
+            1,
+            "duplicate-hpte",
+            (2, 100),
+        ),
+        (
+            "set-memory-replacing",
+            "mainline-6.1",
+            2,
+            2,
+            "stuck-lock",
+            (5, 100),
+        ),
+    ] {
+        let strategy = Strategy::Pct { schedules, seed };
+        let cell = cell(id, name, cpus, bound, strategy);
+        assert_eq!((cell.schedules, cell.exhausted), (schedules, false));
+        let race = found(&cell, kind);
+        let race = race.unwrap_or_else(|| panic!("{id} under {name}: {:?}", cell.violations));
+        let again = replay(&race.replay).unwrap();
+        assert!(again.violations.iter().any(|v| v.kind == kind), "{race:?}");
+    }
 }
 
 #[test]
