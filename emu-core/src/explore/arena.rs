@@ -4,12 +4,12 @@
 //! for an interrupt in their idle loop, which are the same there every time, and contexts that have not begun;
 //! whatever else a run leaves is dropped, and made anew.
 
-use super::late::{Hardware, Late};
+use super::late::Late;
 use super::plan::{Plan, Turn};
+use super::view::{ArenaEnd, ArenaError, Hardware, Limits, StepView};
 use crate::cost::Cycles;
 use crate::cpu::{Cpu, CpuId};
 use crate::engine::{Engine, Parts};
-use crate::exception::Exception;
 use crate::guest::{Context, ContextEnd, ContextId, GuestCode, Outcome, Pause, StackPool};
 use crate::machine::Machine;
 use emu_mmu::Mmu;
@@ -18,74 +18,6 @@ use std::sync::atomic::Ordering;
 
 /// Makes the code of a context that has not begun.
 pub type Fresh = Arc<dyn Fn() -> GuestCode + Send + Sync>;
-
-/// Why there is no arena, or a run in it could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum ArenaError {
-    /// A CPU does not wait for an interrupt in the state to return to.
-    #[error("CPU {0} does not wait for an interrupt where the exploration begins")]
-    Busy(CpuId),
-    /// The host refused a stack.
-    #[error("no host stack for a guest context: {0}")]
-    Stack(#[from] std::io::Error),
-    /// Memory could not be brought back.
-    #[error(transparent)]
-    Memory(#[from] emu_mmu::MemoryError),
-    /// Guest code switched to a context that does not exist.
-    #[error("CPU {0} switched to a context that does not exist")]
-    NoContext(CpuId),
-}
-
-/// How long a run may be.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Steps of a CPU after which a timer interrupt lands if none did.
-    pub steps_between_ticks: u64,
-    /// Steps after which a run is given up.
-    pub steps_max: u64,
-    /// Turns of waiting for another task or CPU after which a run is given up.
-    pub waits_max: u64,
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ArenaEnd {
-    /// Every CPU waits and nothing is due.
-    Quiet,
-    /// Guest code switched the machine off.
-    Halted,
-    /// Guest code ended with an exception that nothing handled.
-    Died(CpuId, Exception),
-    /// It went on for too long.
-    Hung,
-}
-
-/// What stands at a step before it is made.
-#[derive(Clone, Copy, Debug)]
-pub struct StepView<'m> {
-    /// The machine.
-    pub machine: &'m Machine,
-    /// Number of the step, from 1.
-    pub step: u64,
-    /// The CPU that makes it.
-    pub cpu: CpuId,
-    /// The number that guest code gave the context that runs.
-    pub local: u64,
-    /// Interrupts that the context which runs is in the midst of.
-    pub depth: u32,
-    /// External interrupts are enabled there.
-    pub interrupts_enabled: bool,
-    /// CPUs with an interrupt that has yet to land, a bit each.
-    pub interrupted: u64,
-    /// Other CPUs that could go on, a bit each.
-    pub ready: u64,
-    /// CPUs that wait for an interrupt, a bit each.
-    pub waiting: u64,
-    /// Invalidations by others that have not reached the CPU: 0 unless they may be late.
-    pub under_way: usize,
-    /// The CPUs themselves.
-    pub(super) hardware: Hardware<'m>,
-}
 
 /// A context of the state that is returned to.
 struct Slot {

@@ -1,18 +1,17 @@
-//! Invalidations that are under way from one CPU to another, and what the CPUs themselves hold.
+//! Invalidations that are under way from one CPU to another.
 //!
 //! Owns their order: those to one CPU reach it oldest first. Refuses to say when: the plan does, and the
 //! sender that waits for them.
 
-use crate::cpu::{Cpu, CpuId};
+use crate::cpu::Cpu;
 use crate::machine::Machine;
 use emu_mmu::TlbInvalidate;
 use std::collections::VecDeque;
-use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 type Cpus = [Option<Box<Cpu>>];
 
 /// What is under way to each CPU, each with its sender.
+#[derive(Hash)]
 pub(super) struct Late(Vec<VecDeque<(usize, TlbInvalidate)>>);
 
 impl Late {
@@ -54,64 +53,6 @@ impl Late {
                 }
                 *from != sender
             });
-        }
-    }
-}
-
-/// The CPUs before a step.
-#[derive(Clone, Copy)]
-pub(super) struct Hardware<'m> {
-    cpus: &'m Cpus,
-    late: Option<&'m Late>,
-}
-
-impl<'m> Hardware<'m> {
-    pub fn new(cpus: &'m Cpus, late: Option<&'m Late>) -> Self {
-        Hardware { cpus, late }
-    }
-}
-
-impl fmt::Debug for Hardware<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} CPUs", self.cpus.len())
-    }
-}
-
-impl super::StepView<'_> {
-    /// A hash of what the CPUs hold beside memory: the context each runs, its interrupt state, reservation,
-    /// SLB, TLB and ERATs, and what is under way to it. Two steps with the same hash, the same memory and
-    /// contexts that have come equally far have the same futures, as long as no TLB or ERAT has to evict.
-    pub fn hardware_hash(&self) -> u64 {
-        let mut to = DefaultHasher::new();
-        for cpu in self.hardware.cpus.iter().flatten() {
-            hash_cpu(cpu, &mut to);
-        }
-        if let Some(late) = self.hardware.late {
-            late.0.hash(&mut to);
-        }
-        to.finish()
-    }
-
-    /// The context that runs on a CPU, by the number guest code gave it.
-    pub fn local_on(&self, cpu: CpuId) -> u64 {
-        let cpu = self.hardware.cpus.get(cpu.index()).and_then(Option::as_ref);
-        cpu.map_or(0, |cpu| cpu.local)
-    }
-}
-
-fn hash_cpu(cpu: &Cpu, to: &mut DefaultHasher) {
-    (cpu.id, cpu.context, cpu.depth, cpu.waiting).hash(to);
-    let due = (cpu.forced_interrupt, cpu.ipi_at.is_some());
-    (due, cpu.interrupts_enabled, cpu.tlbsync_done).hash(to);
-    cpu.reservation.hash(to);
-    cpu.mmu.slb.entries().hash(to);
-    for entry in cpu.mmu.tlb.entries() {
-        entry.hash(to);
-    }
-    for erat in [&cpu.mmu.erat, &cpu.mmu.ierat] {
-        to.write_u8(0);
-        for entry in erat.entries() {
-            entry.hash(to);
         }
     }
 }

@@ -13,6 +13,8 @@
 mod arena;
 mod late;
 mod plan;
+mod view;
 
-pub use arena::{Arena, ArenaEnd, ArenaError, Fresh, Limits, StepView};
+pub use arena::{Arena, Fresh};
 pub use plan::{Deviation, Plan, PlanError, Turn};
+pub use view::{ArenaEnd, ArenaError, Limits, StepView};

@@ -1,0 +1,130 @@
+//! What an arena says: what stands at a step before it is made, how a run ended, why none could be made.
+//!
+//! Owns these, and the hash by which two steps are told apart. Refuses to run anything.
+
+use super::late::Late;
+use crate::cpu::{Cpu, CpuId};
+use crate::exception::Exception;
+use crate::machine::Machine;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Why there is no arena, or a run in it could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ArenaError {
+    /// A CPU does not wait for an interrupt in the state to return to.
+    #[error("CPU {0} does not wait for an interrupt where the exploration begins")]
+    Busy(CpuId),
+    /// The host refused a stack.
+    #[error("no host stack for a guest context: {0}")]
+    Stack(#[from] std::io::Error),
+    /// Memory could not be brought back.
+    #[error(transparent)]
+    Memory(#[from] emu_mmu::MemoryError),
+    /// Guest code switched to a context that does not exist.
+    #[error("CPU {0} switched to a context that does not exist")]
+    NoContext(CpuId),
+}
+
+/// How long a run may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Steps of a CPU after which a timer interrupt lands if none did.
+    pub steps_between_ticks: u64,
+    /// Steps after which a run is given up.
+    pub steps_max: u64,
+    /// Turns of waiting for another task or CPU after which a run is given up.
+    pub waits_max: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArenaEnd {
+    /// Every CPU waits and nothing is due.
+    Quiet,
+    /// Guest code switched the machine off.
+    Halted,
+    /// Guest code ended with an exception that nothing handled.
+    Died(CpuId, Exception),
+    /// It went on for too long.
+    Hung,
+}
+
+/// What stands at a step before it is made.
+#[derive(Clone, Copy, Debug)]
+pub struct StepView<'m> {
+    /// The machine.
+    pub machine: &'m Machine,
+    /// Number of the step, from 1.
+    pub step: u64,
+    /// The CPU that makes it.
+    pub cpu: CpuId,
+    /// The number that guest code gave the context that runs.
+    pub local: u64,
+    /// Interrupts that the context which runs is in the midst of.
+    pub depth: u32,
+    /// External interrupts are enabled there.
+    pub interrupts_enabled: bool,
+    /// CPUs with an interrupt that has yet to land, a bit each.
+    pub interrupted: u64,
+    /// Other CPUs that could go on, a bit each.
+    pub ready: u64,
+    /// CPUs that wait for an interrupt, a bit each.
+    pub waiting: u64,
+    /// Invalidations by others that have not reached the CPU: 0 unless they may be late.
+    pub under_way: usize,
+    /// The CPUs themselves.
+    pub(super) hardware: Hardware<'m>,
+}
+
+/// The CPUs before a step.
+#[derive(Clone, Copy)]
+pub(super) struct Hardware<'m> {
+    cpus: &'m [Option<Box<Cpu>>],
+    late: Option<&'m Late>,
+}
+
+impl<'m> Hardware<'m> {
+    pub fn new(cpus: &'m [Option<Box<Cpu>>], late: Option<&'m Late>) -> Self {
+        Hardware { cpus, late }
+    }
+}
+
+impl fmt::Debug for Hardware<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} CPUs", self.cpus.len())
+    }
+}
+
+impl StepView<'_> {
+    /// A hash of what the CPUs hold beside memory: the context each runs, its interrupt state, reservation,
+    /// SLB, TLB and ERATs, and what is under way to it. Two steps with the same hash, the same memory and
+    /// contexts that have come equally far have the same futures, as long as no TLB or ERAT has to evict.
+    pub fn hardware_hash(&self) -> u64 {
+        let mut to = DefaultHasher::new();
+        for cpu in self.hardware.cpus.iter().flatten() {
+            hash_cpu(cpu, &mut to);
+        }
+        if let Some(late) = self.hardware.late {
+            late.hash(&mut to);
+        }
+        to.finish()
+    }
+}
+
+fn hash_cpu(cpu: &Cpu, to: &mut DefaultHasher) {
+    (cpu.id, cpu.context, cpu.depth, cpu.waiting).hash(to);
+    let due = (cpu.forced_interrupt, cpu.ipi_at.is_some());
+    (due, cpu.interrupts_enabled, cpu.tlbsync_done).hash(to);
+    cpu.reservation.hash(to);
+    cpu.mmu.slb.entries().hash(to);
+    for entry in cpu.mmu.tlb.entries() {
+        entry.hash(to);
+    }
+    for erat in [&cpu.mmu.erat, &cpu.mmu.ierat] {
+        to.write_u8(0);
+        for entry in erat.entries() {
+            entry.hash(to);
+        }
+    }
+}
