@@ -15,13 +15,13 @@ use std::collections::BTreeSet;
 const CODE: u64 = 0x1_0000;
 /// Where the hash table lies, or at its size if that is more.
 const TABLE: u64 = 1 << 20;
-/// From the end of the table to the data. Not a multiple of a cache's size, so that the first groups of
-/// the table and the first lines of data are in different sets.
-const DATA_OFFSET: u64 = 0x4800;
+/// From the end of the table to the data, whole pages. Not a multiple of a cache's size, so that the first
+/// groups of the table and the first lines of data are in different sets.
+const DATA_OFFSET: u64 = 0x5000;
 /// Least accesses that a figure is the mean of.
 const ACCESSES_MIN: u64 = 1024;
-/// Times that a loop without a chase goes round.
-const TURNS: u64 = 512;
+/// Times that a loop without a chase goes round: a whole number of cycles at any rate of instructions.
+const TURNS: u64 = 100;
 /// R, C and M of a page's entry.
 const PAGE_BITS: u64 = 0x190;
 /// 4 KB pages of a 256 MB segment.
@@ -34,7 +34,7 @@ pub struct Link {
     pub at: u64,
 }
 
-/// Doublewords that each hold the address of the next, in the order of visits.
+/// Doublewords that each hold the address of the next, in the order of visits: one at least.
 #[derive(Clone, Debug)]
 pub struct Chase {
     pub links: Vec<Link>,
@@ -57,6 +57,15 @@ impl Chase {
 
     fn vsid(&self, ea: u64) -> Vsid {
         Vsid::new((ea >> 28) << 20 & self.vsid_mask)
+    }
+
+    /// The address of a visit, counted from 0 and on through all laps.
+    fn address(&self, visit: u64, mode: Mode, data: u64) -> u64 {
+        let link = self.links[(visit % self.links.len() as u64) as usize];
+        match mode {
+            Mode::Real => data + link.at,
+            Mode::Translated => link.ea | (data + link.at) & 0xfff,
+        }
     }
 
     /// log2 of the groups of a table in which the pages of this chase lie in the groups of their numbers.
@@ -95,8 +104,17 @@ impl Bench {
         Ok(bench)
     }
 
+    /// Cycles of a hundred straight-line instructions, as interpreted ones are charged: where they cost
+    /// nothing, one each.
+    pub fn cycles_per_100(&self) -> u64 {
+        match self.profile.costs().cycles_per_100_instructions {
+            0 => 100,
+            cycles => cycles,
+        }
+    }
+
     /// Cycles of one turn of a loop around `body`, in real mode, without those of the loop. r3 is the
-    /// address of a doubleword.
+    /// address of a doubleword, and stays.
     pub fn body(&self, body: &[u32]) -> Result<f64, LatencyError> {
         let none = Chase {
             links: vec![Link { ea: 0, at: 0 }],
@@ -149,10 +167,11 @@ impl Bench {
         let machine = engine.machine();
         machine.load_words(Ra::new(words::SEGMENT_VECTOR), &words::SEGMENT_HANDLER)?;
         machine.load_words(Ra::new(CODE), words)?;
-        let first = link(machine.memory(), chase, mode, data)?;
+        link(machine.memory(), chase, mode, data)?;
+        let address = |visit: u64| chase.address(visit, mode, data);
         let mut registers = Registers::new(CODE, 0);
         registers.ctr = count;
-        registers.gpr[3] = first;
+        registers.gpr[3] = address(0);
         registers.gpr[words::SLB_NEXT] = 0;
         registers.gpr[words::SLB_ENTRIES] = self.profile.costs().slb_entries;
         registers.gpr[words::VSID_MASK] = chase.vsid_mask << 12;
@@ -161,21 +180,22 @@ impl Bench {
             map(machine.memory(), &hpt, chase, data)?;
         }
         engine.start_instructions(0, Interpreter::new(registers));
-        Ok(engine.run()?.cpus[0].clock)
+        let clock = engine.run()?.cpus[0].clock;
+        let last = engine.interpreter(0).map(|guest| guest.registers.gpr[3]);
+        match last == Some(address(count)) {
+            true => Ok(clock),
+            false => Err(LatencyError::Astray),
+        }
     }
 }
 
-/// Writes the address of the next link into each, and gives that of the first.
-fn link(memory: &GuestMemory, chase: &Chase, mode: Mode, data: u64) -> Result<u64, LatencyError> {
-    let address = |link: &Link| match mode {
-        Mode::Real => data + link.at,
-        Mode::Translated => link.ea | (data + link.at) & 0xfff,
-    };
-    let next = chase.links.iter().cycle().skip(1);
-    for (here, next) in chase.links.iter().zip(next) {
-        memory.store_u64(Ra::new(data + here.at), address(next))?;
+/// Writes the address of the next link into each.
+fn link(memory: &GuestMemory, chase: &Chase, mode: Mode, data: u64) -> Result<(), LatencyError> {
+    for (link, next) in chase.links.iter().zip(1..) {
+        let next = chase.address(next, mode, data);
+        memory.store_u64(Ra::new(data + link.at), next)?;
     }
-    Ok(chase.links.first().map_or(data, address))
+    Ok(())
 }
 
 /// Puts an entry for each page of a chase into the table.

@@ -3,11 +3,11 @@
 //! Owns what stands in each loop. Refuses caches and pages: one line is touched, in real mode.
 
 use super::chase::Bench;
-use super::words::{EIEIO, NOP, PTESYNC, TLBSYNC, ldarx, stdcx, tlbie, tlbiel};
+use super::words::{EIEIO, IDLE_LOOP, PTESYNC, TLBSYNC, idle_loop, ldarx, stdcx, tlbie, tlbiel};
 use super::{LatencyError, Plateau};
 
-/// Most instructions that let the bus run empty.
-const IDLE_MAX: u64 = 50_000;
+/// Most turns of the loop that lets the bus run empty.
+const TURNS_MAX: u64 = 0x7fff;
 
 /// The plateaus `larx_stcx tlbiel tlbie tlbie_sequence`.
 pub fn plateaus(bench: &Bench, step: &mut dyn FnMut(Plateau)) -> Result<(), LatencyError> {
@@ -21,7 +21,7 @@ pub fn plateaus(bench: &Bench, step: &mut dyn FnMut(Plateau)) -> Result<(), Late
         Some(local),
         &["tlb.tlbiel"],
     ));
-    let idle = vec![NOP; idle(bench) as usize];
+    let idle = idle(bench);
     let around = |middle: &[u32]| {
         let barriers = [EIEIO, TLBSYNC, PTESYNC];
         bench.body(&[&[PTESYNC], middle, &barriers, &idle[..]].concat())
@@ -47,12 +47,14 @@ pub fn plateaus(bench: &Bench, step: &mut dyn FnMut(Plateau)) -> Result<(), Late
 }
 
 /// Instructions after a sequence until the bus that carries a tlbie is free again, so that the next one
-/// does not wait for it.
-fn idle(bench: &Bench) -> u64 {
+/// does not wait for it: a loop of its own.
+fn idle(bench: &Bench) -> Vec<u32> {
     let costs = bench.profile.costs();
     let sequence = costs.tlbie + costs.eieio + costs.tlbsync + 2 * costs.ptesync;
     let cycles = costs.tlbie_bus.saturating_sub(sequence);
-    (cycles * 100)
-        .div_ceil(costs.cycles_per_100_instructions.max(1))
-        .min(IDLE_MAX)
+    let instructions = (cycles * 100).div_ceil(bench.cycles_per_100());
+    match instructions.div_ceil(IDLE_LOOP) {
+        0 => Vec::new(),
+        turns => idle_loop(turns.min(TURNS_MAX) as u16),
+    }
 }

@@ -32,6 +32,9 @@ pub enum LatencyError {
     /// More pages of a footprint fall into a group of the hash table than it has entries.
     #[error("the pages of a footprint do not fit into the hash table")]
     TableFull,
+    /// A chase did not end where its links lead.
+    #[error("a chase of pointers went astray")]
+    Astray,
 }
 
 /// One latency or reach.

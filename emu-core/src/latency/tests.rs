@@ -77,7 +77,8 @@ fn sizes_are_followed_and_what_is_hidden_is_said() {
         "l2.ways=5",
         "l3.bytes=209715200",
         "l3.ways=16",
-        "tlb.tlbie_bus=3000",
+        "tlb.tlbie_bus=5000",
+        "geometry.slb_entries=600",
         "geometry.tlb_sets=8",
         "geometry.tlb_ways=20",
     ];

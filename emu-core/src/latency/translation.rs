@@ -183,7 +183,7 @@ fn slb_plateau(bench: &Bench, measured: Option<f64>) -> Plateau {
         "translation.erat_miss",
     ];
     let mut plateau = Plateau::of_figures(bench, "slb_miss", measured, &paths);
-    let rate = bench.profile.costs().cycles_per_100_instructions;
+    let rate = bench.cycles_per_100();
     plateau.profile += (SEGMENT_HANDLER_STRAIGHT * rate) as f64 / 100.0;
     plateau.source.push_str(&format!(
         " + {SEGMENT_HANDLER_STRAIGHT} instructions at machine.cycles_per_100_instructions"

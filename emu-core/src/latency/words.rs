@@ -13,7 +13,7 @@ const RFID: u32 = 0x4c00_0024;
 /// attn: the machine is off.
 const ATTN: u32 = 0x0000_0200;
 /// nop.
-pub const NOP: u32 = 0x6000_0000;
+const NOP: u32 = 0x6000_0000;
 
 /// Where the handler of a data segment interrupt lies (Power ISA 2.07 Book III-S 6.5).
 pub const SEGMENT_VECTOR: u64 = 0x380;
@@ -60,6 +60,21 @@ pub fn counted(body: &[u32]) -> Vec<u32> {
     body.iter().copied().chain([bdnz, ATTN]).collect()
 }
 
+/// Instructions of a turn of [`idle_loop`].
+pub const IDLE_LOOP: u64 = 11;
+
+/// A loop around nothing, of so many turns below 0x8000; r6 counts.
+pub fn idle_loop(turns: u16) -> Vec<u32> {
+    let addi = |ra: u32, by: u16| 14 << 26 | 6 << 21 | ra << 16 | u32::from(by);
+    let nops = IDLE_LOOP as usize - 3;
+    let back = -4 * (IDLE_LOOP as i32 - 1);
+    let bne = 16 << 26 | 4 << 21 | 2 << 16 | back as u32 & 0xfffc;
+    let mut words = vec![addi(0, turns)];
+    words.extend(vec![NOP; nops]);
+    words.extend([addi(6, u16::MAX), 11 << 26 | 6 << 16, bne]);
+    words
+}
+
 /// Register that the segment handler keeps the next SLB entry in; it begins with 0.
 pub const SLB_NEXT: usize = 22;
 /// Register with the number of SLB entries.
@@ -103,6 +118,13 @@ mod tests {
         let told = "ld r3, 0x0(r3)|ldarx r4, r0, r3|stdcx. r4, r0, r3|tlbie r5|tlbiel r5, 0";
         assert_eq!(loops.join("|"), told);
         let barriers = [PTESYNC, EIEIO, TLBSYNC, NOP, counted(&[NOP])[1]].map(disassemble);
+        let idle: Vec<String> = idle_loop(7).into_iter().map(disassemble).collect();
+        assert_eq!(idle.len() as u64, IDLE_LOOP + 1);
+        assert_eq!((&idle[0][..], &idle[1][..]), ("li r6, 0x7", "nop"));
+        assert_eq!(
+            idle[9..].join("|"),
+            "subi r6, r6, 0x1|cmpwi r6, 0x0|bne -0x28"
+        );
         assert_eq!(barriers.join("|"), "ptesync|eieio|tlbsync|nop|bdnz -0x4");
     }
 }
