@@ -55,10 +55,13 @@ pub struct Varied {
     pub value: u64,
     /// What its source says.
     pub source: String,
-    /// Ratios with half of it; none where the machine cannot have that.
+    /// Ratios with half of it; none where the machine cannot have that, or the run failed.
     pub halved: Option<Ratios>,
     /// Ratios with twice as much.
     pub doubled: Option<Ratios>,
+    /// Why runs failed, if any did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
     /// The furthest that any ratio moves either way, as a part of it.
     pub moves_most: f64,
 }
@@ -84,12 +87,23 @@ fn estimates(machine: &MachineProfile, prefix: &str) -> Vec<(String, u64, String
         .collect()
 }
 
-/// The ratios with one figure changed; none where it is refused, or leaves it as it was.
-fn changed(machine: &MachineProfile, path: &str, value: u64) -> Result<Option<Ratios>> {
+/// The ratios with one figure changed; none where it is out of its range, or where a run failed: then
+/// `errors` says why.
+fn changed(
+    machine: &MachineProfile,
+    path: &str,
+    value: u64,
+    errors: &mut Vec<String>,
+) -> Option<Ratios> {
     let mut machine = machine.clone();
-    match machine.set(&format!("{path}={value}")) {
-        Ok(()) => Ok(ratios(&machine).ok().map(named)),
-        Err(_) => Ok(None),
+    let assignment = format!("{path}={value}");
+    machine.set(&assignment).ok()?;
+    match ratios(&machine) {
+        Ok(ratios) => Some(named(ratios)),
+        Err(error) => {
+            errors.push(format!("{assignment}: {error:#}"));
+            None
+        }
     }
 }
 
@@ -120,8 +134,9 @@ pub fn measure(
         for (path, value, source) in estimates {
             step(done, total);
             done += 1;
-            let halved = changed(machine, &path, value / 2)?;
-            let doubled = changed(machine, &path, value * 2)?;
+            let mut errors = Vec::new();
+            let halved = changed(machine, &path, value / 2, &mut errors);
+            let doubled = changed(machine, &path, value * 2, &mut errors);
             let moves_most = moves(&base, &halved).max(moves(&base, &doubled));
             figures.push(Varied {
                 path,
@@ -129,6 +144,7 @@ pub fn measure(
                 source,
                 halved,
                 doubled,
+                errors,
                 moves_most,
             });
         }
@@ -173,4 +189,26 @@ fn ranges(base: &Ratios, figures: &[Varied]) -> BTreeMap<&'static str, Range> {
         Some((name, range))
     };
     base.iter().filter_map(range).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_fails_is_told_and_a_figure_out_of_range_is_not() {
+        let machine = MachineProfile::builtin("power8").unwrap();
+        let mut errors = Vec::new();
+        assert_eq!(
+            changed(&machine, "features.pages_64k", 2, &mut errors),
+            None
+        );
+        assert!(errors.is_empty(), "{errors:?}");
+        // In its range, but no number of sets that can be built.
+        assert_eq!(changed(&machine, "geometry.tlb_sets", 3, &mut errors), None);
+        assert!(
+            errors[0].starts_with("geometry.tlb_sets=3: ") && errors[0].contains("power of two"),
+            "{errors:?}"
+        );
+    }
 }

@@ -136,8 +136,12 @@ fn figures(machine: &Machine) -> String {
         0 => String::new(),
         _ => format!("{more} more figures move every ratio less.\n"),
     };
+    let errors = machine.figures.iter().flat_map(|figure| &figure.errors);
+    let failed: String = errors
+        .map(|error| format!("no run with {error}\n"))
+        .collect();
     format!(
-        "\nmoves in percent, halved/doubled:\n{}{rest}",
+        "\nmoves in percent, halved/doubled:\n{}{rest}{failed}",
         table(&head, rows, "lr")
     )
 }
