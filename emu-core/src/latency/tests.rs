@@ -75,7 +75,7 @@ fn sizes_are_followed_and_what_is_hidden_is_said() {
         "l1d.ways=3",
         "l2.bytes=100000",
         "l2.ways=5",
-        "l3.bytes=209715200",
+        "l3.bytes=20971520",
         "l3.ways=16",
         "tlb.tlbie_bus=5000",
         "geometry.slb_entries=600",
