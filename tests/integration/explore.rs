@@ -287,6 +287,39 @@ fn random_priorities_find_the_races_of_the_thread() {
     }
 }
 
+/// Late invalidations and speculative walks leave the races of the thread as they are.
+#[test]
+fn hardware_that_does_more_finds_the_same() {
+    let find = |bounds| {
+        let (scenarios, rule) = (explore_scenarios().unwrap(), policy("mmotm").unwrap());
+        let scenario = scenarios.iter().find(|s| s.id == "unmap-vs-cow").unwrap();
+        let all = Strategy::Exhaustive;
+        explore(scenario, rule, 2, bounds, all, &mut |_| true).unwrap()
+    };
+    let plain = find(Bounds::all(1));
+    let late = find(Bounds {
+        late: true,
+        ..Bounds::all(1)
+    });
+    let walks = find(Bounds {
+        walks: 1,
+        ..Bounds::all(1)
+    });
+    let kinds = |cell: &Cell| {
+        cell.violations
+            .iter()
+            .map(|f| f.kind.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(&late), kinds(&plain));
+    assert_eq!(kinds(&walks), kinds(&plain));
+    assert!(walks.schedules > plain.schedules);
+    let duplicate = found(&late, "duplicate-hpte").unwrap();
+    assert!(duplicate.replay.contains("/2late/"), "{}", duplicate.replay);
+    let again = replay(&duplicate.replay).unwrap();
+    assert!(again.violations.iter().any(|v| v.kind == "duplicate-hpte"));
+}
+
 #[test]
 fn the_same_search_is_the_same_every_time() {
     let twice = [(); 2].map(|()| exhaustive("enomem-midbatch", "mmotm", 2, 1));

@@ -98,7 +98,7 @@ pub struct ExploreArgs {
     /// Numbers of CPUs, each explored
     #[arg(long, value_name = "N,M,...", value_delimiter = ',', default_values_t = [1, 2], value_parser = clap::value_parser!(u16).range(1..=4))]
     pub cpus: Vec<u16>,
-    /// Most departures in all: preemptions, migrations and switches of the CPU
+    /// Most departures in all: preemptions, migrations, switches of the CPU and speculative walks
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=8))]
     pub bound: u16,
     /// Most preemptions [default: as many as `--bound`]
@@ -110,6 +110,12 @@ pub struct ExploreArgs {
     /// Most switches of the CPU [default: as many as `--bound`]
     #[arg(long, value_name = "N")]
     pub switches: Option<u16>,
+    /// Most speculative walks of the table, by any CPU for any page that the scenario accesses
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=8))]
+    pub walks: u16,
+    /// Let invalidations reach other CPUs as late as the architecture allows
+    #[arg(long)]
+    pub late: bool,
     /// How interleavings are chosen
     #[arg(long, value_enum, default_value_t)]
     pub strategy: StrategyName,

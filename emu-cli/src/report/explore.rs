@@ -38,7 +38,7 @@ impl Document {
 }
 
 fn name(found: &Found) -> String {
-    let departures = found.preemptions + found.migrations + found.switches;
+    let departures = found.departures();
     format!("{} ({departures})", found.kind)
 }
 
@@ -74,7 +74,7 @@ pub fn text(results: &[Cell], left: usize) -> String {
     if let Some(first) = results.first() {
         let bounds = first.bounds;
         text.push_str(&format!(
-            "\n{} of {}. Bounds: {}, {}, {}, {} in all.\n",
+            "\n{} of {}. Bounds: {}, {}, {}, {}{} in all.{}\n",
             count(schedules, "schedule", "schedules"),
             count(steps, "step", "steps"),
             count(bounds.preemptions as u64, "preemption", "preemptions"),
@@ -84,7 +84,16 @@ pub fn text(results: &[Cell], left: usize) -> String {
                 "switch of the CPU",
                 "switches of the CPU"
             ),
+            match bounds.walks as u64 {
+                0 => String::new(),
+                walks => count(walks, "speculative walk, ", "speculative walks, "),
+            },
             bounds.departures,
+            if bounds.late {
+                " Invalidations come late."
+            } else {
+                ""
+            },
         ));
     }
     if left > 0 {

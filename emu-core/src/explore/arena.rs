@@ -12,7 +12,7 @@ use crate::cpu::{Cpu, CpuId};
 use crate::engine::{Engine, Parts};
 use crate::guest::{Context, ContextEnd, ContextId, GuestCode, Outcome, Pause, StackPool};
 use crate::machine::Machine;
-use emu_mmu::Mmu;
+use emu_mmu::{Access, AccessState, Ea, Mmu};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -300,6 +300,10 @@ impl Arena {
                 }
                 return running;
             }
+            Turn::Walk(cpu, ea) => {
+                self.walk(cpu, ea);
+                return running;
+            }
             Turn::Interrupt => (running, true),
             Turn::SwitchTo(cpu) => (cpu.index(), false),
             Turn::Wake(cpu) => (cpu.index(), true),
@@ -309,6 +313,19 @@ impl Arena {
             cpu.forced_interrupt = true;
         }
         if self.is_ready(to) { to } else { running }
+    }
+
+    /// A walk that no instruction waits for: it may set R, and a fault is nobody's (Power ISA 2.07 Book III-S
+    /// 5.5 and 5.7.8).
+    fn walk(&mut self, cpu: CpuId, ea: Ea) {
+        let state = match ea.get() >> 60 {
+            0 => AccessState::user(),
+            _ => AccessState::kernel(),
+        };
+        if let Some(Some(cpu)) = self.cpus.get_mut(cpu.index()) {
+            let (memory, hpt) = (&self.machine.memory, &self.machine.hpt);
+            let _ = (cpu.mmu).translate(memory, hpt, ea, Access::Load, state, &mut ());
+        }
     }
 
     fn view(&self, running: usize, step: u64) -> StepView<'_> {

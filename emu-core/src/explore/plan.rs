@@ -2,6 +2,7 @@
 
 use crate::cpu::CpuId;
 use crate::pairs;
+use emu_mmu::Ea;
 
 /// Format tag; changes whenever old strings would no longer replay.
 const TAG: &str = "emx2:";
@@ -11,6 +12,12 @@ const SWITCH: u64 = 2;
 const PULL: u64 = SWITCH + 64;
 /// From here on, the CPU that an invalidation reaches.
 const RECEIVE: u64 = PULL + 64;
+/// From here on, the page that is walked for, and the CPU in the low bits.
+const WALK: u64 = RECEIVE + 64;
+/// log2 of how many CPUs a value has room for.
+const CPU_BITS: u32 = 6;
+/// log2 of the bytes of a page that is walked for.
+const PAGE_BITS: u32 = 12;
 
 /// What happens instead of the next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +30,9 @@ pub enum Turn {
     Wake(CpuId),
     /// The oldest invalidation under way to a CPU reaches it; nothing where they are not late.
     Receive(CpuId),
+    /// A CPU walks the table for the 4K page of an address, out of order or speculatively, and keeps the
+    /// translation if there is one.
+    Walk(CpuId, Ea),
 }
 
 /// A turn, and the number of steps before it since the start.
@@ -56,6 +66,7 @@ impl std::fmt::Display for Turn {
             Turn::SwitchTo(cpu) => write!(f, "CPU {cpu} goes on"),
             Turn::Wake(cpu) => write!(f, "timer interrupt on idle CPU {cpu}, which goes on"),
             Turn::Receive(cpu) => write!(f, "an invalidation reaches CPU {cpu}"),
+            Turn::Walk(cpu, ea) => write!(f, "CPU {cpu} walks the table for {ea}, speculatively"),
         }
     }
 }
@@ -67,6 +78,10 @@ impl Turn {
             Turn::SwitchTo(cpu) => SWITCH + u64::from(cpu.0),
             Turn::Wake(cpu) => PULL + u64::from(cpu.0),
             Turn::Receive(cpu) => RECEIVE + u64::from(cpu.0),
+            Turn::Walk(cpu, ea) => {
+                let page = ea.get() >> PAGE_BITS;
+                WALK + ((page << CPU_BITS) | (u64::from(cpu.0) % (1 << CPU_BITS)))
+            }
         }
     }
 
@@ -75,7 +90,12 @@ impl Turn {
             1 => Some(Turn::Interrupt),
             SWITCH..PULL => Some(Turn::SwitchTo(CpuId((value - SWITCH) as u16))),
             PULL..RECEIVE => Some(Turn::Wake(CpuId((value - PULL) as u16))),
-            RECEIVE..=193 => Some(Turn::Receive(CpuId((value - RECEIVE) as u16))),
+            RECEIVE..WALK => Some(Turn::Receive(CpuId((value - RECEIVE) as u16))),
+            WALK.. => {
+                let (page, cpu) = ((value - WALK) >> CPU_BITS, (value - WALK) % (1 << CPU_BITS));
+                (page >> (64 - PAGE_BITS) == 0)
+                    .then(|| Turn::Walk(CpuId(cpu as u16), Ea::new(page << PAGE_BITS)))
+            }
             _ => None,
         }
     }
@@ -123,6 +143,11 @@ impl Plan {
         self.count(|turn| matches!(turn, Turn::SwitchTo(_)))
     }
 
+    /// Speculative walks.
+    pub fn walks(&self) -> usize {
+        self.count(|turn| matches!(turn, Turn::Walk(..)))
+    }
+
     fn count(&self, which: impl Fn(Turn) -> bool) -> usize {
         self.0.iter().filter(|d| which(d.turn)).count()
     }
@@ -160,7 +185,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_round_trip(steps in prop::collection::vec((1u64..100_000, 1u64..194), 0..20)) {
+        fn text_round_trip(
+            steps in prop::collection::vec(
+                (1u64..100_000, prop_oneof![1..WALK, WALK..WALK + (1 << 58)]),
+                0..20,
+            ),
+        ) {
             let mut plan = Plan::undisturbed();
             let mut at = 0;
             for (distance, value) in steps {

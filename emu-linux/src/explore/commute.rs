@@ -17,7 +17,8 @@ pub(super) struct Stretch {
     interrupted: u64,
     /// By doubleword: whether it was stored to.
     memory: KeyMap<bool>,
-    mmu: bool,
+    /// The table, a TLB, or what they translate.
+    pub mmu: bool,
 }
 
 impl Stretch {

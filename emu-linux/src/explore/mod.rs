@@ -16,6 +16,8 @@ mod search;
 mod stage;
 #[cfg(test)]
 mod timing_tests;
+#[cfg(test)]
+mod walk_tests;
 
 pub use program::{Op, OpError};
 pub use replay::{ReplayError, ReplayStep, Replayed, replay};

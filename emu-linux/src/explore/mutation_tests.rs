@@ -8,22 +8,11 @@ use crate::mutation::Mutation;
 fn broken(rule: &str, scenario: &ExploreScenario, cpus: u16) -> Vec<(String, usize)> {
     let rule = policy(rule).unwrap();
     let bounds = Bounds::all(1);
-    let cell = explore(
-        scenario,
-        rule,
-        cpus,
-        bounds,
-        Strategy::Exhaustive,
-        &mut |_| true,
-    );
-    let cell = cell.unwrap();
+    let strategy = Strategy::Exhaustive;
+    let cell = explore(scenario, rule, cpus, bounds, strategy, &mut |_| true).unwrap();
     assert!(cell.exhausted);
-    let departures = |f: &super::Found| f.preemptions + f.migrations + f.switches;
-    let all = cell
-        .violations
-        .iter()
-        .map(|f| (f.kind.clone(), departures(f)));
-    all.collect()
+    let found = cell.violations.iter();
+    found.map(|f| (f.kind.clone(), f.departures())).collect()
 }
 
 /// Explores a scenario as it is, where nothing may break, and with a bug.

@@ -10,6 +10,7 @@ use emu_core::{CpuId, Cycles, Event, Interest, Observer, Step};
 use emu_mmu::{Ea, Hpt, Ra};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -95,6 +96,10 @@ pub(super) struct Recorder {
     told: u64,
     /// What has broken so far, and at which step.
     broke_at: Vec<(&'static str, u64)>,
+    /// Pages of 4K outside the linear map that were accessed.
+    pages: BTreeSet<u64>,
+    /// A ptesync changes the TLBs of other CPUs: invalidations come late.
+    pub late: bool,
 }
 
 impl Recorder {
@@ -106,7 +111,14 @@ impl Recorder {
             last: Vec::new(),
             told: 0,
             broke_at: Vec::new(),
+            pages: BTreeSet::new(),
+            late: false,
         }
+    }
+
+    /// Addresses of the pages that were accessed in this run and those before.
+    pub fn pages(&self) -> impl Iterator<Item = Ea> {
+        self.pages.iter().map(|page| Ea::new(page << 12))
     }
 
     /// A recorded run begins.
@@ -202,12 +214,15 @@ impl Recorder {
             Event::Barrier { step: label, .. } | Event::Spin { step: label } => {
                 step.label = Some(label);
             }
-            Event::Translated { .. } => also = Some(Touch::Mmu),
+            Event::Translated { ea, .. } => {
+                self.pages.insert(ea.get() >> 12);
+                also = Some(Touch::Mmu);
+            }
+            Event::Ptesync => also = self.late.then_some(Touch::Mmu),
             Event::Interrupt
             | Event::Switch
             | Event::TableStore { .. }
-            | Event::WatchedStore { .. }
-            | Event::Ptesync => {}
+            | Event::WatchedStore { .. } => {}
         }
         step.touches.extend(also);
     }

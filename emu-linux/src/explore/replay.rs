@@ -1,6 +1,7 @@
 //! One schedule again, step by step, from its string.
 
 use super::record::{StepRecord, digest};
+use super::result::LATE;
 use super::scenario::explore_scenarios;
 use super::stage::{ExploreError, Stage};
 use crate::config::nearest;
@@ -25,7 +26,7 @@ pub enum ReplayError {
     #[error("no policy `{0}`{1}")]
     NoPolicy(String, String),
     /// Not a number of CPUs.
-    #[error("`{0}` CPUs: 1 to 4 is right")]
+    #[error("`{0}` CPUs: 1 to 4 is right, with `late` behind it if invalidations come late")]
     Cpus(String),
     /// A plan that was refused.
     #[error(transparent)]
@@ -127,17 +128,24 @@ pub fn replay(text: &str) -> Result<Replayed, ReplayError> {
         let names = policies().into_iter().map(|policy| policy.name.to_owned());
         ReplayError::NoPolicy(name.to_owned(), near(name, names))
     })?;
-    let number = cpus.parse().ok().filter(|cpus| (1..=4).contains(cpus));
-    let cpus = number.ok_or_else(|| ReplayError::Cpus(cpus.to_owned()))?;
+    let (number, late) = match cpus.strip_suffix(LATE) {
+        Some(number) => (number, true),
+        None => (cpus, false),
+    };
+    let number = number.parse().ok().filter(|cpus| (1..=4).contains(cpus));
+    let number = number.ok_or_else(|| ReplayError::Cpus(cpus.to_owned()))?;
     let (plan, made) = split_digest(plan)?;
     let plan: Plan = plan.parse()?;
-    let mut stage = Stage::new(scenario, rule, cpus)?;
+    let mut stage = Stage::new(scenario, rule, number)?;
+    if late {
+        stage = stage.with_late_invalidations();
+    }
     stage.tell();
     let mut trace = Vec::new();
     let ran = stage.run(&plan, Some(&mut trace))?;
     for deviation in plan.deviations() {
         let there = trace.iter().find(|record| record.step == deviation.step);
-        if !there.is_some_and(|record| can_be_made(record, deviation.turn, cpus)) {
+        if !there.is_some_and(|record| can_be_made(record, deviation.turn, number)) {
             return Err(ReplayError::Differs(deviation.step));
         }
     }
@@ -153,7 +161,7 @@ pub fn replay(text: &str) -> Result<Replayed, ReplayError> {
         scenario: id.to_owned(),
         about: scenario.about.clone(),
         policy: name.to_owned(),
-        cpus,
+        cpus: number,
         replay: format!("{id}/{name}/{cpus}/{plan}~{here:08x}"),
         end: match ran.end {
             ArenaEnd::Quiet => "quiet".to_owned(),
@@ -172,8 +180,9 @@ fn can_be_made(record: &StepRecord, turn: Turn, cpus: u16) -> bool {
         Turn::Interrupt => true,
         Turn::Wake(cpu) => cpu.0 < cpus,
         Turn::SwitchTo(cpu) => cpu.0 < cpus && record.ready >> cpu.0 & 1 == 1,
-        // Invalidations are never late here.
+        // No search has invalidations that are late but come before they must.
         Turn::Receive(_) => false,
+        Turn::Walk(cpu, _) => cpu.0 < cpus,
     }
 }
 

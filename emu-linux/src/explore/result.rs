@@ -7,6 +7,9 @@ use emu_core::explore::{ArenaEnd, Plan};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// What stands behind the number of CPUs in a replay string where invalidations come late.
+pub(super) const LATE: &str = "late";
+
 /// How far a run may depart from the undisturbed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
@@ -16,18 +19,26 @@ pub struct Bounds {
     pub migrations: usize,
     /// Changes from a CPU that could have gone on to another.
     pub switches: usize,
+    /// Speculative walks of the table.
+    #[serde(default)]
+    pub walks: usize,
     /// All of them together.
     pub departures: usize,
+    /// Invalidations reach other CPUs as late as the architecture allows, not when they are issued.
+    #[serde(default)]
+    pub late: bool,
 }
 
 impl Bounds {
-    /// So many of each kind and so many in all.
+    /// So many of each kind but speculative walks, of which there are none, and so many in all.
     pub const fn all(bound: usize) -> Self {
         Bounds {
             preemptions: bound,
             migrations: bound,
             switches: bound,
+            walks: 0,
             departures: bound,
+            late: false,
         }
     }
 
@@ -35,6 +46,7 @@ impl Bounds {
         plan.interrupts() <= self.preemptions
             && plan.wakes() <= self.migrations
             && plan.switches() <= self.switches
+            && plan.walks() <= self.walks
             && plan.deviations().len() <= self.departures
     }
 }
@@ -109,6 +121,9 @@ pub struct Found {
     pub migrations: usize,
     /// Changes of the CPU in it.
     pub switches: usize,
+    /// Speculative walks in it.
+    #[serde(default)]
+    pub walks: usize,
     /// What `emu replay` takes.
     pub replay: String,
 }
@@ -163,8 +178,12 @@ impl Cell {
 impl Found {
     /// Fewest departures first, then fewest steps, then the string that comes first.
     fn order(&self) -> (usize, u64, &str) {
-        let departures = self.preemptions + self.migrations + self.switches;
-        (departures, self.steps, &self.replay)
+        (self.departures(), self.steps, &self.replay)
+    }
+
+    /// All departures.
+    pub fn departures(&self) -> usize {
+        self.preemptions + self.migrations + self.switches + self.walks
     }
 }
 
@@ -198,7 +217,7 @@ impl Best {
         stage: &mut Stage,
         scenario: &ExploreScenario,
         policy: &str,
-        cpus: u16,
+        (cpus, late): (u16, bool),
     ) -> Result<(Vec<Found>, Vec<Found>), ExploreError> {
         let mut both = (Vec::new(), Vec::new());
         for (&kind, (_, _, plan)) in &self.0 {
@@ -212,9 +231,11 @@ impl Best {
                 preemptions: plan.interrupts(),
                 migrations: plan.wakes(),
                 switches: plan.switches(),
+                walks: plan.walks(),
                 replay: format!(
-                    "{}/{policy}/{cpus}/{plan}~{:08x}",
+                    "{}/{policy}/{cpus}{}/{plan}~{:08x}",
                     scenario.id,
+                    if late { LATE } else { "" },
                     digest(&trace)
                 ),
             };

@@ -18,6 +18,7 @@ use crate::lazy_mmu::LazyMmuPolicy;
 use crate::memmap;
 use emu_core::CpuId;
 use emu_core::explore::{ArenaEnd, Deviation, Plan, Turn};
+use emu_mmu::Ea;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::{HashMap, HashSet};
@@ -35,6 +36,8 @@ struct Search<'a> {
     /// Leaves nothing out.
     plain: bool,
     shared: Shared,
+    /// Pages that a CPU may walk for.
+    pages: Vec<Ea>,
     best: Best,
     states: KeySet,
     /// Runs that were not departed from: none is made again when the search begins anew.
@@ -144,6 +147,11 @@ impl Search<'_> {
         }
         self.states.extend(trace.iter().map(|step| step.memory));
         self.shared.learn(&trace);
+        if self.bounds.walks > 0 {
+            let pages = self.stage.pages();
+            self.shared.grown |= pages.len() > self.pages.len();
+            self.pages = pages;
+        }
         Ok(trace)
     }
 
@@ -188,10 +196,16 @@ impl Search<'_> {
             self.count_from(counted, own);
             let end = later.insert((trace[at].cpu, turn), at);
             let stretch = end.and_then(|end| Stretch::of(&trace[at..end], &trace[end]));
-            let from = match stretch.filter(|_| !self.plain) {
+            let stretch = stretch.filter(|stretch| {
+                // What a walk finds depends on every change of the table before it.
+                !(self.plain || self.bounds.walks > 0 && stretch.mmu)
+            });
+            let from = match (turn, stretch) {
+                // Nobody went on: something else may still happen before the same step.
+                (Turn::Walk(..), _) => Some(step - 1),
                 // Before that step, a departure is the same as one after the stretch.
-                Some(stretch) => stretch.concerned_by(child.get(at + 1..).unwrap_or_default()),
-                None => Some(step),
+                (_, Some(stretch)) => stretch.concerned_by(child.get(at + 1..).unwrap_or_default()),
+                (_, None) => Some(step),
             };
             if let Some(from) = from.filter(|_| own) {
                 self.descend(&next, &child, from, left - 1)?;
@@ -213,15 +227,22 @@ impl Search<'_> {
         // By CPU and kind of turn: one was found since the last visible step there.
         let mut tried: HashSet<(CpuId, Turn)> = HashSet::new();
         for (at, record) in trace.iter().enumerate() {
-            for turn in record.turns() {
-                let first = tried.insert((record.cpu, turn));
+            for turn in record.turns().chain(self.walks()) {
+                let by = match turn {
+                    Turn::Walk(cpu, _) => cpu,
+                    _ => record.cpu,
+                };
+                let first = tried.insert((by, turn));
                 if record.step > from && (self.plain || first) {
                     found.push((at, turn));
                 }
             }
+            let table = record.touches.contains(&Touch::Mmu);
             let (to_tasks, to_cpus) = self.shared.is_visible(record, self.cpus);
             tried.retain(|(cpu, turn)| {
                 let visible = match turn {
+                    // Alike on whichever CPU the step was, as long as no table changes.
+                    Turn::Walk(..) => return !table,
                     Turn::Interrupt => to_tasks,
                     Turn::SwitchTo(_) => to_cpus,
                     // The task that is pulled goes on elsewhere, beside those that stay.
@@ -232,6 +253,13 @@ impl Search<'_> {
             });
         }
         found
+    }
+
+    /// The walks that may come before any step.
+    fn walks(&self) -> impl Iterator<Item = Turn> {
+        let cpus = if self.bounds.walks > 0 { self.cpus } else { 0 };
+        let each = |cpu| self.pages.iter().map(move |&ea| Turn::Walk(CpuId(cpu), ea));
+        (0..cpus).flat_map(each)
     }
 
     fn exhaust(&mut self) -> Result<(), ExploreError> {
@@ -314,13 +342,18 @@ pub fn explore_part(
     go_on: &mut dyn FnMut(SoFar) -> bool,
 ) -> Result<Cell, ExploreError> {
     let name = policy.name().to_owned();
+    let mut stage = Stage::new(scenario, policy, cpus)?;
+    if bounds.late {
+        stage = stage.with_late_invalidations();
+    }
     let mut search = Search {
-        stage: Stage::new(scenario, policy, cpus)?,
+        stage,
         bounds,
         part,
         cpus,
         plain: strategy == Strategy::Plain,
         shared: Shared::default(),
+        pages: Vec::new(),
         best: Best::default(),
         states: KeySet::default(),
         done: HashSet::new(),
@@ -340,9 +373,10 @@ pub fn explore_part(
         }
     }
     let all = matches!(strategy, Strategy::Exhaustive | Strategy::Plain);
-    let (violations, unfinished) = search
-        .best
-        .found(&mut search.stage, scenario, &name, cpus)?;
+    let (violations, unfinished) =
+        search
+            .best
+            .found(&mut search.stage, scenario, &name, (cpus, bounds.late))?;
     Ok(Cell {
         violations,
         unfinished,

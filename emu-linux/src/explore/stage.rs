@@ -230,6 +230,24 @@ impl Stage {
         })
     }
 
+    /// From now on invalidations reach other CPUs as late as the architecture allows.
+    pub fn with_late_invalidations(mut self) -> Self {
+        self.arena = self.arena.with_late_invalidations();
+        self.recorder.lock().late = true;
+        self
+    }
+
+    /// Addresses of the pages outside the linear map that recorded runs accessed.
+    pub fn pages(&self) -> Vec<Ea> {
+        self.recorder.lock().pages().collect()
+    }
+
+    /// The MMU of a CPU as the last run left it.
+    #[cfg(test)]
+    pub(super) fn mmu(&self, cpu: CpuId) -> Option<&emu_mmu::Mmu> {
+        self.arena.mmu(cpu)
+    }
+
     #[cfg(test)]
     pub(super) fn linux(&self) -> &Linux {
         &self.linux

@@ -100,8 +100,13 @@ impl Checkpoint {
 }
 
 fn bounds(b: &Bounds) -> String {
+    let late = if b.late {
+        " and late invalidations"
+    } else {
+        ""
+    };
     format!(
-        "with bounds {}, {}, {} and {}",
-        b.preemptions, b.migrations, b.switches, b.departures
+        "with bounds {}, {}, {}, {} and {}{late}",
+        b.preemptions, b.migrations, b.switches, b.walks, b.departures
     )
 }
