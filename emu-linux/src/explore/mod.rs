@@ -13,6 +13,7 @@ mod replay;
 mod result;
 mod scenario;
 mod search;
+mod set_up;
 mod stage;
 #[cfg(test)]
 mod timing_tests;
