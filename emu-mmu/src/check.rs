@@ -113,6 +113,9 @@ impl Servers {
     }
 }
 
+/// An entry that changed, and both its words before; none if it had not been seen.
+type Changed = (u64, Option<(u64, u64)>);
+
 /// Follows stores into a table and reports duplicates as they come to be.
 #[derive(Clone, Debug)]
 pub struct DuplicateChecker {
@@ -122,6 +125,8 @@ pub struct DuplicateChecker {
     words: HashMap<u64, (u64, u64)>,
     /// Who serves what.
     served: BTreeMap<Served, Servers>,
+    /// If it can be brought back: what each entry was before it changed, oldest first; none if it was new.
+    past: Option<Vec<Changed>>,
 }
 
 impl DuplicateChecker {
@@ -134,7 +139,34 @@ impl DuplicateChecker {
             groups_log2,
             words: HashMap::new(),
             served: BTreeMap::new(),
+            past: None,
         }
+    }
+
+    /// Remembers from now on what it forgets, to be brought back.
+    pub fn keep_past(&mut self) {
+        self.past.get_or_insert_default();
+    }
+
+    /// How many changes it remembers: what [`Self::return_to`] takes.
+    pub fn changes(&self) -> usize {
+        self.past.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Returns to when it remembered so many changes, if it remembers more. Which of several entries that serve
+    /// a page is called the first may differ from then.
+    pub fn return_to(&mut self, changes: usize) {
+        let Some(mut past) = self.past.take() else {
+            return;
+        };
+        for (index, words) in past.drain(changes.min(past.len())..).rev() {
+            let (v, r) = words.unwrap_or_default();
+            self.observe_entry(index, v, r);
+            if words.is_none() {
+                self.words.remove(&index);
+            }
+        }
+        self.past = Some(past);
     }
 
     /// Follows a store of a doubleword anywhere in guest memory; stores outside the table are
@@ -166,7 +198,13 @@ impl DuplicateChecker {
     }
 
     fn observe_entry(&mut self, index: u64, v: u64, r: u64) -> Option<Duplicate> {
-        let old = self.words.insert(index, (v, r)).unwrap_or_default();
+        let old = self.words.insert(index, (v, r));
+        if let Some(past) = &mut self.past
+            && old != Some((v, r))
+        {
+            past.push((index, old));
+        }
+        let old = old.unwrap_or_default();
         let before = decode(index, self.groups_log2, old.0, old.1);
         let after = decode(index, self.groups_log2, v, r);
         if before == after {

@@ -4,6 +4,7 @@
 //! that slbie, slbia and tlbie remove the right ones. Refuses to follow the SLB: rewriting an SLB
 //! entry leaves the data made from it (Power ISA 2.07 Book III-S 5.9.3.1).
 
+mod changed;
 mod pages;
 mod rows;
 
@@ -104,7 +105,13 @@ impl Erat {
     pub(crate) fn copy_from(&mut self, other: &Self) {
         (self.geometry, self.present) = (other.geometry, other.present);
         self.tags.clone_from(&other.tags);
-        self.slots.clone_from(&other.slots);
+        self.slots.resize(other.slots.len(), Slot::default());
+        for ((to, from), tag) in self.slots.iter_mut().zip(&other.slots).zip(&other.tags) {
+            // What an empty slot holds is never looked at.
+            if *tag != 0 {
+                *to = *from;
+            }
+        }
         self.rows.copy_from(&other.rows);
         self.pages.copy_from(&other.pages);
         self.replacer.copy_from(&other.replacer);

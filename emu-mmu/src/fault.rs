@@ -19,7 +19,7 @@ pub const CAUSE_STORAGE_CLASS: u32 = 0x0400_0000;
 pub const CAUSE_STORE: u32 = 0x0200_0000;
 
 /// A failed translation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Fault {
     /// Data segment interrupt: no SLB entry.

@@ -95,7 +95,7 @@ pub use hpte::{Hpte, HpteFormat, HpteR, HpteV};
 pub use htab_stream::{HeaderOrder, Imported, StreamError, StreamSurvey};
 pub use invalidate::{Scope, TlbInvalidate, TlbieFields, TlbieForm, TlbieRs};
 pub use limit::Limit;
-pub use memory::{FileMap, GuestMemory, MemoryError};
+pub use memory::{FileMap, GuestMemory, JournalMark, MemoryError};
 pub use page_sizes::{PageSizes, SizeCode};
 pub use protect::{Access, ClassKeys, Denied, allowed};
 pub use pteg::{Backend, Pteg, SlotMask};

@@ -24,11 +24,12 @@ mod vm_region;
 pub use file_map::FileMap;
 pub(crate) use groups::{GroupAt, Groups, prefetch_read};
 use journal::Journal;
+pub use journal::JournalMark;
 #[cfg(feature = "vm-memory")]
 pub use vm_region::GuestRegion;
 
 /// Why an access to guest memory, or its creation, was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum MemoryError {
     /// The access ends past the last byte.

@@ -2,6 +2,7 @@
 //!
 //! Owns counts and a guess for each bucket of pages; what it says is always confirmed by the slot.
 
+use super::changed::Changed;
 use crate::addr::{PageSize, Vpn};
 
 /// Buckets of 4 KB pages; a power of two.
@@ -29,6 +30,7 @@ pub(super) enum Look {
 #[derive(Clone, Debug)]
 pub(super) struct Pages {
     small: Box<[Bucket; BUCKETS]>,
+    changed: Changed<{ BUCKETS / 64 }>,
     /// Entries of each actual size.
     of_size: [u32; 4],
 }
@@ -37,13 +39,14 @@ impl Pages {
     pub fn new() -> Self {
         Pages {
             small: Box::new([Bucket::default(); BUCKETS]),
+            changed: Changed::none(),
             of_size: [0; 4],
         }
     }
 
     /// Takes over what another holds, in the same memory.
     pub fn copy_from(&mut self, other: &Self) {
-        *self.small = *other.small;
+        (self.changed).copy(&mut self.small[..], &other.changed, &other.small[..]);
         self.of_size = other.of_size;
     }
 
@@ -52,10 +55,16 @@ impl Pages {
         vpn.get() as usize % BUCKETS
     }
 
+    fn bucket_mut(&mut self, vpn: Vpn) -> &mut Bucket {
+        let bucket = Self::bucket(vpn);
+        self.changed.note(bucket);
+        &mut self.small[bucket]
+    }
+
     pub fn add(&mut self, vpn: Vpn, actual: PageSize, slot: usize) {
         self.of_size[actual as usize] += 1;
         if actual == PageSize::P4K {
-            let bucket = &mut self.small[Self::bucket(vpn)];
+            let bucket = self.bucket_mut(vpn);
             bucket.entries += 1;
             bucket.slot = slot as u32;
         }
@@ -64,7 +73,7 @@ impl Pages {
     pub fn remove(&mut self, vpn: Vpn, actual: PageSize) {
         self.of_size[actual as usize] -= 1;
         if actual == PageSize::P4K {
-            self.small[Self::bucket(vpn)].entries -= 1;
+            self.bucket_mut(vpn).entries -= 1;
         }
     }
 

@@ -4,6 +4,7 @@
 //! replacement state stays true, and goes when the slot changes. With and without rows every counter
 //! is the same; a test holds them together.
 
+use super::changed::Changed;
 use crate::addr::{Ea, Ra};
 use crate::protect::Access;
 
@@ -54,8 +55,7 @@ pub(super) struct Rows {
     rows: Box<[Row; ROWS]>,
     /// Without, nothing is ever noted and every access goes the long way.
     enabled: bool,
-    /// No row was ever changed.
-    unused: bool,
+    changed: Changed<{ ROWS / 64 }>,
 }
 
 /// The tag of no page.
@@ -72,16 +72,14 @@ impl Rows {
         Rows {
             rows: Box::new([Row::default(); ROWS]),
             enabled: true,
-            unused: true,
+            changed: Changed::none(),
         }
     }
 
     /// Takes over what another array holds, in the same memory.
     pub fn copy_from(&mut self, other: &Self) {
-        if !(self.unused && other.unused) {
-            *self.rows = *other.rows;
-        }
-        (self.enabled, self.unused) = (other.enabled, other.unused);
+        (self.changed).copy(&mut self.rows[..], &other.changed, &other.rows[..]);
+        self.enabled = other.enabled;
     }
 
     /// Switches the array off or on; nothing is noted afterwards.
@@ -99,15 +97,14 @@ impl Rows {
     /// Counts a page that the ERAT now holds, and notes where.
     #[inline]
     pub fn add(&mut self, ea: Ea, slot: usize) {
-        self.unused = false;
-        self.rows[Self::row(ea)].held += 1;
+        self.row_mut(ea).held += 1;
         self.found(ea, slot);
     }
 
     /// Counts a page that the ERAT holds no more, and drops what is known of it.
     #[inline]
     pub fn remove(&mut self, ea: Ea, slot: usize) {
-        let row = &mut self.rows[Self::row(ea)];
+        let row = self.row_mut(ea);
         row.held -= 1;
         if row.slot as usize == slot {
             row.clear();
@@ -118,6 +115,13 @@ impl Rows {
     #[inline(always)]
     fn row(ea: Ea) -> usize {
         ((ea.get() >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - ROWS.ilog2())) as usize
+    }
+
+    #[inline(always)]
+    fn row_mut(&mut self, ea: Ea) -> &mut Row {
+        let row = Self::row(ea);
+        self.changed.note(row);
+        &mut self.rows[row]
     }
 
     /// The slot that was last noted for this page or one like it: a guess.
@@ -141,7 +145,7 @@ impl Rows {
     /// Notes where a page was found.
     #[inline]
     pub fn found(&mut self, ea: Ea, slot: usize) {
-        let row = &mut self.rows[Self::row(ea)];
+        let row = self.row_mut(ea);
         row.clear();
         row.slot = slot as u32;
     }
@@ -154,7 +158,7 @@ impl Rows {
         }
         let (tag, slot) = (tag(ea, pr), slot as u32);
         let to_real = page.get().wrapping_sub(ea.get() & !0xfff);
-        let row = &mut self.rows[Self::row(ea)];
+        let row = self.row_mut(ea);
         if row.slot != slot || row.to_real != to_real {
             row.clear();
         }

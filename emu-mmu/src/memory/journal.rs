@@ -12,6 +12,10 @@ use std::sync::{Mutex, PoisonError};
 /// Stores that the journal has room for without a lock.
 const ROOM: usize = 1 << 15;
 
+/// How far a journal is; the beginning by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JournalMark(usize);
+
 /// A store: the doubleword, what it held, what it holds then.
 type Entry = (Ra, u64, u64);
 
@@ -130,24 +134,48 @@ impl GuestMemory {
         self.journal.get().map_or(0, Journal::hash)
     }
 
+    /// How far the journal is: what [`Self::undo_journal_to`] returns to.
+    pub fn journal_mark(&self) -> JournalMark {
+        let entries = |journal: &Journal| journal.entries.load(Ordering::Relaxed);
+        JournalMark(self.journal.get().map_or(0, entries))
+    }
+
     /// Brings back what memory held when the journal was started or last undone. Nobody else may use the
     /// memory meanwhile.
     ///
     /// # Errors
     /// None that is known; those of a store.
     pub fn undo_journal(&self) -> Result<(), MemoryError> {
+        self.undo_journal_to(JournalMark::default())
+    }
+
+    /// Brings back what memory held at a mark that was made since, if it is not later than now. Nobody else may
+    /// use the memory meanwhile.
+    ///
+    /// # Errors
+    /// None that is known; those of a store.
+    pub fn undo_journal_to(&self, mark: JournalMark) -> Result<(), MemoryError> {
         let Some(journal) = self.journal.get() else {
             return Ok(());
         };
-        let entries = journal.entries.swap(0, Ordering::Relaxed);
-        for number in (0..entries).rev() {
-            if let Some((ra, old, _)) = journal.entry(number) {
+        let entries = journal.entries.load(Ordering::Relaxed);
+        let hashed = journal.hashed.load(Ordering::Relaxed);
+        let mut hash = journal.hash.load(Ordering::Relaxed);
+        for number in (mark.0..entries).rev() {
+            if let Some((ra, old, new)) = journal.entry(number) {
                 self.put_u64(ra, old)?;
+                if number < hashed {
+                    hash ^= mixed(ra, old) ^ mixed(ra, new);
+                }
             }
         }
-        journal.more().clear();
-        journal.hash.store(0, Ordering::Relaxed);
-        journal.hashed.store(0, Ordering::Relaxed);
+        let left = entries.min(mark.0);
+        journal.entries.store(left, Ordering::Relaxed);
+        journal.hash.store(hash, Ordering::Relaxed);
+        journal.hashed.store(hashed.min(left), Ordering::Relaxed);
+        if entries > ROOM {
+            journal.more().truncate(left.saturating_sub(ROOM));
+        }
         Ok(())
     }
 }
@@ -184,7 +212,7 @@ mod tests {
         fn what_was_stored_since_is_undone(
             before in prop::collection::vec((0u64..512, any::<u8>()), 0..40),
             rounds in prop::collection::vec(
-                prop::collection::vec((0u64..512, any::<u8>(), 0u8..5), 0..40),
+                prop::collection::vec((0u64..512, any::<u8>(), 0u8..6), 0..40),
                 1..4,
             ),
         ) {
@@ -196,6 +224,7 @@ mod tests {
             memory.start_journal();
             let mut hashes = std::collections::HashMap::new();
             for round in rounds {
+                let mut marked = None;
                 for (at, value, what) in round {
                     let (ra, dw) = (Ra::new(at), Ra::new(at & !7));
                     match what {
@@ -203,6 +232,13 @@ mod tests {
                         1 => memory.store_u16(Ra::new(at & !1), value.into()).unwrap(),
                         2 => memory.store_u32(Ra::new(at & !3), value.into()).unwrap(),
                         3 => memory.zero(dw, 16.min(512 - dw.get())).unwrap(),
+                        4 => match marked.take() {
+                            None => marked = Some((memory.journal_mark(), all(&memory))),
+                            Some((mark, then)) => {
+                                memory.undo_journal_to(mark).unwrap();
+                                prop_assert_eq!(all(&memory), then);
+                            }
+                        },
                         _ => {
                             let old = memory.load_u64(dw).unwrap();
                             let _ = memory.compare_exchange_u64(dw, old, value.into()).unwrap();
