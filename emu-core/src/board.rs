@@ -112,6 +112,33 @@ impl<M: Clone> Board<M> {
         }
     }
 
+    /// What lies in a CPU's place: letters, and when an interrupt is due. It stays there.
+    pub fn look_at(&self, cpu: usize) -> (Vec<M>, Option<u64>)
+    where
+        M: Clone,
+    {
+        let seat = &self.seats[cpu];
+        let letters = match seat.has_letters.load(Ordering::SeqCst) {
+            true => seat.letters.lock().clone(),
+            false => Vec::new(),
+        };
+        (letters, seat.inbox.lock().interrupt)
+    }
+
+    /// Puts back what lay there, in place of what lies there. Nobody else may use the board meanwhile.
+    pub fn put_back(&self, cpu: usize, (letters, interrupt): &(Vec<M>, Option<u64>))
+    where
+        M: Clone,
+    {
+        let seat = &self.seats[cpu];
+        self.take_letters(cpu, drop);
+        if !letters.is_empty() {
+            seat.letters.lock().clone_from(letters);
+            seat.has_letters.store(true, Ordering::SeqCst);
+        }
+        seat.inbox.lock().interrupt = *interrupt;
+    }
+
     /// Leaves an interrupt that is due `at` this time. False if there is no such CPU.
     pub fn send_interrupt(&self, to: usize, at: u64) -> bool {
         let Some(seat) = self.seats.get(to) else {

@@ -4,6 +4,7 @@
 //! gives back a value, never a reference to a CPU. Refuses kernel notions: a "task pointer" here is a
 //! number that guest code gave the context.
 
+mod ask;
 pub(crate) mod charge;
 mod interrupts;
 mod memory;
@@ -18,6 +19,7 @@ use crate::guest::{GuestYielder, Pause};
 use crate::machine::Machine;
 use crate::probe::{Event, Interest};
 use crate::scheduler::{Choice, Options};
+use crate::script::{ScriptYielder, Verb};
 use emu_mmu::Fault;
 use std::sync::Arc;
 
@@ -30,11 +32,21 @@ pub struct Frame {
     pub site: &'static str,
 }
 
+/// To whom guest code gives way.
+#[derive(Clone, Copy)]
+enum Link<'y> {
+    /// An engine, which takes the CPU and gives one back.
+    Engine(&'y GuestYielder),
+    /// Who does its verbs: it has no CPU.
+    Script(&'y ScriptYielder),
+}
+
 /// Guest code's view of the machine.
 pub struct Ctx<'y> {
     machine: Arc<Machine>,
+    /// None while it is stopped, and where it asks for its verbs.
     cpu: Option<Box<Cpu>>,
-    yielder: &'y GuestYielder,
+    link: Link<'y>,
     local: u64,
     /// Interrupts it is in the midst of.
     depth: u32,
@@ -55,10 +67,14 @@ impl<'y> Ctx<'y> {
     pub(crate) fn new(machine: Arc<Machine>, mut cpu: Box<Cpu>, yielder: &'y GuestYielder) -> Self {
         cpu.set_place(Place::default());
         cpu.depth = 0;
+        Ctx::linked(machine, Some(cpu), Link::Engine(yielder))
+    }
+
+    fn linked(machine: Arc<Machine>, cpu: Option<Box<Cpu>>, link: Link<'y>) -> Self {
         Ctx {
             machine,
-            cpu: Some(cpu),
-            yielder,
+            cpu,
+            link,
             local: 0,
             depth: 0,
             // As deep as a kernel's stack gets.
@@ -91,13 +107,16 @@ impl<'y> Ctx<'y> {
     /// The CPU this code runs on at this moment. It may be another one after the next verb.
     #[inline]
     pub fn cpu_id(&self) -> CpuId {
-        self.cpu_ref().id
+        match &self.cpu {
+            Some(cpu) => cpu.id,
+            None => CpuId(self.told(Verb::CpuId) as u16),
+        }
     }
 
-    /// The CPU's clock.
+    /// The CPU's clock; zero in an exploration, where no time passes.
     #[inline]
     pub fn now(&self) -> Cycles {
-        self.cpu_ref().clock
+        self.cpu.as_ref().map_or(Cycles::ZERO, |cpu| cpu.clock)
     }
 
     /// The number that guest code gave this context: what the kernel keeps in r13 as `current`.
@@ -109,7 +128,10 @@ impl<'y> Ctx<'y> {
     /// Sets the context's own number.
     pub fn set_local(&mut self, local: u64) {
         self.local = local;
-        self.cpu_mut().local = local;
+        match &mut self.cpu {
+            Some(cpu) => cpu.local = local,
+            None => drop(self.told(Verb::SetLocal(local))),
+        }
     }
 
     /// Reads this CPU's number from its per-CPU area: a verb, so that code may be moved before or after.
@@ -130,6 +152,9 @@ impl<'y> Ctx<'y> {
 
     #[inline(never)]
     fn slow_read_cpu_id(&mut self, step: Step) -> Run<CpuId> {
+        if self.asks() {
+            return Ok(CpuId(self.ask(Verb::ReadCpuId(step))? as u16));
+        }
         self.begin()?;
         let load = self.machine.costs.load;
         let cpu = self.cpu_mut();
@@ -143,6 +168,9 @@ impl<'y> Ctx<'y> {
     /// # Errors
     /// The end of the run.
     pub fn timebase(&mut self) -> Run<u64> {
+        if self.asks() {
+            return self.ask(Verb::Timebase);
+        }
         self.begin()?;
         let cost = self.machine.costs.special_register;
         let cpu = self.cpu_mut();
@@ -169,6 +197,9 @@ impl<'y> Ctx<'y> {
     /// The end of the run.
     #[inline]
     pub fn retire(&mut self, count: u64) -> Run<()> {
+        if self.asks() {
+            return self.ask(Verb::Retire(count)).map(drop);
+        }
         self.begin()?;
         let cycles = self.machine.costs.instructions(count);
         self.cpu_mut().charge(Category::Instructions, cycles.get());
@@ -219,8 +250,10 @@ impl<'y> Ctx<'y> {
     }
 
     fn pause(&mut self, why: Pause) {
-        let cpu = self.cpu.take().expect("a running context has its CPU");
-        let mut cpu = self.yielder.suspend((cpu, why));
+        let (Some(cpu), Link::Engine(yielder)) = (self.cpu.take(), self.link) else {
+            return;
+        };
+        let mut cpu = yielder.suspend((cpu, why));
         cpu.set_place(self.place);
         cpu.local = self.local;
         cpu.depth = self.depth;
@@ -297,14 +330,15 @@ impl<'y> Ctx<'y> {
     #[inline]
     pub fn begin_span(&mut self) {
         let frame = self.frames.last().copied();
-        let cpu = self.cpu_mut();
-        cpu.off_since = Some(OffSince::new(cpu.clock, frame));
+        if let Some(cpu) = &mut self.cpu {
+            cpu.off_since = Some(OffSince::new(cpu.clock, frame));
+        }
     }
 
     /// Ends the span of this CPU, if one was begun.
     #[inline]
     pub fn end_span(&mut self) -> Option<OffSpan> {
-        let cpu = self.cpu_mut();
+        let cpu = self.cpu.as_mut()?;
         Some(cpu.off_since.take()?.until(cpu.clock))
     }
 
@@ -361,7 +395,9 @@ impl<'y> Ctx<'y> {
 
     #[inline]
     fn set_place(&mut self, place: Place) -> Place {
-        self.cpu_mut().set_place(place);
+        if let Some(cpu) = &mut self.cpu {
+            cpu.set_place(place);
+        }
         std::mem::replace(&mut self.place, place)
     }
 

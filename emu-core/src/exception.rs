@@ -30,7 +30,7 @@ pub enum Exception {
 }
 
 /// An asynchronous interrupt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Interrupt {
     /// The decrementer passed zero (vector 0x900).
     Decrementer,

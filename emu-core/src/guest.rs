@@ -9,6 +9,7 @@ use crate::ctx::Ctx;
 use crate::exception::{Exception, Run};
 use crate::interp::Interpreter;
 use crate::machine::Machine;
+use crate::script::Script;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use std::sync::Arc;
@@ -89,6 +90,8 @@ pub(crate) enum Context {
     Host(Coroutine<Resumed, (Resumed, Pause), Ended, DefaultStack>),
     /// Instructions in guest memory.
     Instructions(Arc<Machine>, Box<Interpreter>),
+    /// Host-written guest code, called only for what is not known of it.
+    Script(Box<Script>),
 }
 
 // SAFETY: needed because a guest context goes on where its task does, on any CPU and so on any host
@@ -149,6 +152,7 @@ impl Context {
                 let outcome = interpreter.resume(machine, &mut cpu);
                 (cpu, outcome)
             }
+            Context::Script(script) => script.resume(cpu, None),
         }
     }
 
@@ -160,7 +164,7 @@ impl Context {
                 stacks.put(coroutine.into_stack());
                 None
             }
-            Context::Instructions(..) => Some(self),
+            Context::Instructions(..) | Context::Script(_) => Some(self),
         }
     }
 }

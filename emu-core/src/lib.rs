@@ -41,6 +41,7 @@ mod pairs;
 mod probe;
 mod schedule;
 mod scheduler;
+mod script;
 mod sync;
 mod timing;
 
@@ -58,4 +59,5 @@ pub use machine::{Machine, MachineConfig};
 pub use probe::{Event, Interest, Observer};
 pub use schedule::{Schedule, ScheduleError};
 pub use scheduler::{Choice, Clocked, Options, Random, Recorder, Replay, Scheduler};
+pub use script::Beside;
 pub use timing::{CostTable, Figure, Key, MachineProfile, ProfileError, Unit};

@@ -9,12 +9,16 @@ use crate::cpu::CpuId;
 use crate::exception::{Exception, Run};
 use crate::guest::{ContextId, GuestCode, Newborn, Pause};
 use crate::probe::{Event, Interest};
+use crate::script::Verb;
 
 impl Ctx<'_> {
     /// True if external interrupts are enabled (the EE bit of the MSR).
     #[inline]
     pub fn interrupts_enabled(&self) -> bool {
-        self.cpu_ref().interrupts_enabled
+        match &self.cpu {
+            Some(cpu) => cpu.interrupts_enabled,
+            None => self.told(Verb::InterruptsEnabled) != 0,
+        }
     }
 
     /// Enables or disables external interrupts (the EE bit of the MSR) and gives what it was. Enabling lets a pending interrupt land at once.
@@ -22,6 +26,9 @@ impl Ctx<'_> {
     /// # Errors
     /// The end of the run.
     pub fn set_interrupts(&mut self, enabled: bool) -> Run<bool> {
+        if self.asks() {
+            return self.ask(Verb::SetInterrupts(enabled)).map(|was| was != 0);
+        }
         self.begin()?;
         let cost = self.machine.costs.special_register;
         let cpu = self.cpu_mut();
@@ -40,6 +47,9 @@ impl Ctx<'_> {
     /// # Errors
     /// The end of the run.
     pub fn set_decrementer(&mut self, cycles: Cycles) -> Run<()> {
+        if self.asks() {
+            return self.ask(Verb::SetDecrementer(cycles)).map(drop);
+        }
         self.begin()?;
         let cost = self.machine.costs.special_register;
         let cpu = self.cpu_mut();
@@ -54,6 +64,9 @@ impl Ctx<'_> {
     /// # Errors
     /// The end of the run.
     pub fn send_ipi(&mut self, to: CpuId) -> Run<()> {
+        if self.asks() {
+            return self.ask(Verb::SendIpi(to)).map(drop);
+        }
         self.begin()?;
         let cpu = self.cpu.as_mut().expect("a running context has its CPU");
         match self.machine.send_ipi(cpu, u64::from(to.0)) {
@@ -69,6 +82,9 @@ impl Ctx<'_> {
     /// # Errors
     /// The end of the run.
     pub fn wait_for_interrupt(&mut self) -> Run<()> {
+        if self.asks() {
+            return self.ask(Verb::WaitForInterrupt).map(drop);
+        }
         self.begin()?;
         let cpu = self.cpu_ref();
         if cpu.interrupt_due_at() > cpu.clock {
@@ -87,6 +103,12 @@ impl Ctx<'_> {
     /// # Errors
     /// Those of `body`, or the end of the run.
     pub fn hypercall<T>(&mut self, body: impl FnOnce(&mut Self) -> Run<T>) -> Run<T> {
+        if self.asks() {
+            let enabled = self.ask(Verb::EnterHypervisor)? != 0;
+            let result = body(self);
+            self.ask(Verb::LeaveHypervisor(enabled))?;
+            return result;
+        }
         self.begin()?;
         let (entry, back) = {
             let costs = &self.machine.costs;
@@ -116,6 +138,9 @@ impl Ctx<'_> {
     /// # Errors
     /// The end of the run.
     pub fn switch_to(&mut self, next: ContextId) -> Run<()> {
+        if self.asks() {
+            return self.ask(Verb::SwitchTo(next)).map(drop);
+        }
         self.begin()?;
         self.note_event(Interest::SWITCHES, || Event::Switch);
         let cpu = self.cpu_mut();

@@ -11,6 +11,7 @@ use crate::exception::{Run, Step};
 use crate::guest::Pause;
 use crate::machine::Machine;
 use crate::probe::{Event, Interest};
+use crate::script::{At, Size, Verb};
 use emu_mmu::{Access, AccessState, Ea, Ra};
 
 /// Faults of one access after which an explored CPU waits for somebody else.
@@ -19,7 +20,7 @@ const FAULTS_OF_A_WAIT: u32 = 3;
 /// A load and a store of one size: the short way where nothing but the access happens, else the long one.
 macro_rules! sized_access {
     ($load:ident, $slow_load:ident, $store:ident, $slow_store:ident, $long_store:ident,
-        $quick_store:ident, $type:ty, $words:literal) => {
+        $quick_store:ident, $type:ty, $size:expr, $words:literal) => {
         #[doc = concat!("Loads ", $words, " at an effective address, big-endian.")]
         ///
         /// # Errors
@@ -38,6 +39,10 @@ macro_rules! sized_access {
 
         #[inline(never)]
         fn $slow_load(&mut self, ea: Ea, step: Step) -> Run<$type> {
+            if self.asks() {
+                let value = self.ask(Verb::Load(At::Kernel(ea), $size, step))?;
+                return Ok(value as $type);
+            }
             if let Some((machine, cpu, ra)) = self.short_way(ea, Access::Load)
                 && let Ok(value) = machine.memory.$load(ra)
             {
@@ -70,6 +75,10 @@ macro_rules! sized_access {
 
         #[inline(never)]
         fn $slow_store(&mut self, ea: Ea, value: $type, step: Step) -> Run<()> {
+            if self.asks() {
+                let verb = Verb::Store(At::Kernel(ea), $size, u64::from(value), step);
+                return self.ask(verb).map(drop);
+            }
             if let Some((machine, cpu, ra)) = self.short_way(ea, Access::Store)
                 && machine.memory.$store(ra, value).is_ok()
             {
@@ -200,6 +209,7 @@ impl Ctx<'_> {
         long_store_u8,
         quick_store_u8,
         u8,
+        Size::Byte,
         "a byte"
     );
     sized_access!(
@@ -210,6 +220,7 @@ impl Ctx<'_> {
         long_store_u16,
         quick_store_u16,
         u16,
+        Size::Half,
         "a halfword"
     );
     sized_access!(
@@ -220,6 +231,7 @@ impl Ctx<'_> {
         long_store_u32,
         quick_store_u32,
         u32,
+        Size::Word,
         "a word"
     );
     sized_access!(
@@ -230,6 +242,7 @@ impl Ctx<'_> {
         long_store_u64,
         quick_store_u64,
         u64,
+        Size::Double,
         "a doubleword"
     );
     small_store!(long_store_u8, store_u8, u8);
@@ -247,6 +260,9 @@ impl Ctx<'_> {
     /// # Errors
     /// A storage interrupt that the guest could not resolve, or the end of the run.
     pub fn user_load_u64(&mut self, ea: Ea, step: Step) -> Run<u64> {
+        if self.asks() {
+            return self.ask(Verb::Load(At::User(ea), Size::Double, step));
+        }
         self.begin()?;
         let ra = self.translate_as(ea, Access::Load, AccessState::user())?;
         self.load_at(ra, step)
@@ -257,6 +273,11 @@ impl Ctx<'_> {
     /// # Errors
     /// A storage interrupt that the guest could not resolve, or the end of the run.
     pub fn user_store_u64(&mut self, ea: Ea, value: u64, step: Step) -> Run<()> {
+        if self.asks() {
+            return self
+                .ask(Verb::Store(At::User(ea), Size::Double, value, step))
+                .map(drop);
+        }
         self.begin()?;
         let ra = self.translate_as(ea, Access::Store, AccessState::user())?;
         self.store_at(ra, value, step)
@@ -267,6 +288,9 @@ impl Ctx<'_> {
     /// # Errors
     /// An address outside memory, or the end of the run.
     pub fn load_real_u64(&mut self, ra: Ra, step: Step) -> Run<u64> {
+        if self.asks() {
+            return self.ask(Verb::Load(At::Real(ra), Size::Double, step));
+        }
         self.begin()?;
         self.load_at(ra, step)
     }
@@ -276,6 +300,11 @@ impl Ctx<'_> {
     /// # Errors
     /// An address outside memory, or the end of the run.
     pub fn store_real_u64(&mut self, ra: Ra, value: u64, step: Step) -> Run<()> {
+        if self.asks() {
+            return self
+                .ask(Verb::Store(At::Real(ra), Size::Double, value, step))
+                .map(drop);
+        }
         self.begin()?;
         self.store_at(ra, value, step)
     }
@@ -307,6 +336,9 @@ impl Ctx<'_> {
     /// # Errors
     /// A storage interrupt that the guest could not resolve, or the end of the run.
     pub fn dcbz(&mut self, ea: Ea, step: Step) -> Run<()> {
+        if self.asks() {
+            return self.ask(Verb::ZeroLine(ea, step)).map(drop);
+        }
         self.begin()?;
         let ra = self.translate(ea, Access::Store)?;
         self.charge(charge::zero_line, ra);

@@ -10,6 +10,7 @@ use crate::exception::{Exception, Run, Step};
 use crate::guest::Pause;
 use crate::machine::Machine;
 use crate::probe::{Event, Interest};
+use crate::script::Verb;
 use emu_mmu::{Barrier, Ea, TlbInvalidate};
 use std::sync::atomic::{Ordering, fence};
 
@@ -76,6 +77,11 @@ impl Ctx<'_> {
     /// # Errors
     /// The end of the run.
     pub fn tlb_invalidate(&mut self, operand: TlbInvalidate, step: Step) -> Run<()> {
+        if self.asks() {
+            return self
+                .ask(Verb::Invalidate(Box::new(operand), step))
+                .map(drop);
+        }
         self.begin()?;
         let cpu = self.cpu.as_mut().expect("a running context has its CPU");
         invalidate(&self.machine, cpu, operand, step);
@@ -102,6 +108,9 @@ impl Ctx<'_> {
 
     #[inline(never)]
     fn slow_barrier(&mut self, barrier: Barrier, step: Step) -> Run<()> {
+        if self.asks() {
+            return self.ask(Verb::Barrier(barrier, step)).map(drop);
+        }
         self.begin()?;
         let cpu = self.cpu.as_mut().expect("a running context has its CPU");
         charge_barrier(&self.machine, cpu, barrier);
@@ -144,6 +153,9 @@ impl Ctx<'_> {
     /// # Errors
     /// The end of the run.
     pub fn spin(&mut self, step: Step) -> Run<()> {
+        if self.asks() {
+            return self.ask(Verb::Spin(step)).map(drop);
+        }
         self.retire(4)?;
         if self.machine.cpus > 1 {
             let cpu = self.cpu_mut();
@@ -161,6 +173,9 @@ impl Ctx<'_> {
     /// # Errors
     /// An operand that the CPU refuses (illegal instruction), or the end of the run.
     pub fn slbmte(&mut self, rs: u64, rb: u64) -> Run<()> {
+        if self.asks() {
+            return self.ask(Verb::Slbmte(rs, rb)).map(drop);
+        }
         self.begin()?;
         let cost = self.machine.costs.slbmte;
         let cpu = self.cpu_mut();
@@ -172,7 +187,10 @@ impl Ctx<'_> {
 
     /// Number of entries of the CPU's SLB.
     pub fn slb_entries(&self) -> u64 {
-        self.cpu_ref().mmu.slb.entries().len() as u64
+        match &self.cpu {
+            Some(cpu) => cpu.mmu.slb.entries().len() as u64,
+            None => self.told(Verb::SlbEntries),
+        }
     }
 
     /// slbie of the segment of `ea`, with the class bit and segment size of the operand.
@@ -180,6 +198,9 @@ impl Ctx<'_> {
     /// # Errors
     /// The end of the run.
     pub fn slbie(&mut self, ea: Ea, class: bool, segment: emu_mmu::SegmentSize) -> Run<()> {
+        if self.asks() {
+            return self.ask(Verb::Slbie(ea, class, segment)).map(drop);
+        }
         self.begin()?;
         let cost = self.machine.costs.slbie;
         let cpu = self.cpu_mut();
@@ -193,6 +214,9 @@ impl Ctx<'_> {
     /// # Errors
     /// The end of the run.
     pub fn slbia(&mut self, ih: u8) -> Run<()> {
+        if self.asks() {
+            return self.ask(Verb::Slbia(ih)).map(drop);
+        }
         self.begin()?;
         let cost = self.machine.costs.slbia;
         let cpu = self.cpu_mut();

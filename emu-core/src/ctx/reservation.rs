@@ -7,6 +7,7 @@ use super::storage::note_replaced;
 use super::{Ctx, charge};
 use crate::cost::Category;
 use crate::exception::{Run, Step};
+use crate::script::{At, Verb};
 use emu_mmu::{Access, Ea, Ra};
 
 impl Ctx<'_> {
@@ -29,6 +30,9 @@ impl Ctx<'_> {
 
     #[inline(never)]
     fn slow_load_reserve(&mut self, ea: Ea, step: Step) -> Run<u64> {
+        if self.asks() {
+            return self.ask(Verb::LoadReserve(At::Kernel(ea), step));
+        }
         if let Some((machine, cpu, ra)) = self.short_way(ea, Access::Load)
             && let Ok(value) = machine.memory.load_u64(ra)
         {
@@ -47,6 +51,9 @@ impl Ctx<'_> {
     /// # Errors
     /// An address outside memory, or the end of the run.
     pub fn load_reserve_real(&mut self, ra: Ra, step: Step) -> Run<u64> {
+        if self.asks() {
+            return self.ask(Verb::LoadReserve(At::Real(ra), step));
+        }
         self.begin()?;
         self.load_reserve_at(ra, step)
     }
@@ -80,6 +87,11 @@ impl Ctx<'_> {
 
     #[inline(never)]
     fn slow_store_conditional(&mut self, ea: Ea, value: u64, step: Step) -> Run<bool> {
+        if self.asks() {
+            return self
+                .ask(Verb::StoreConditional(At::Kernel(ea), value, step))
+                .map(|stored| stored != 0);
+        }
         if let Some((machine, cpu, ra)) = self.short_way(ea, Access::Store) {
             cpu.counters.verbs += 1;
             charge::store_conditional(machine, cpu, ra);
@@ -98,6 +110,11 @@ impl Ctx<'_> {
     /// # Errors
     /// An address outside memory, or the end of the run.
     pub fn store_conditional_real(&mut self, ra: Ra, value: u64, step: Step) -> Run<bool> {
+        if self.asks() {
+            return self
+                .ask(Verb::StoreConditional(At::Real(ra), value, step))
+                .map(|stored| stored != 0);
+        }
         self.begin()?;
         self.store_conditional_at(ra, value, step)
     }

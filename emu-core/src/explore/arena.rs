@@ -5,22 +5,25 @@
 //! whatever else a run leaves is dropped, and made anew.
 
 use super::late::Late;
-use super::plan::{Plan, Turn};
-use super::view::{ArenaEnd, ArenaError, Hardware, Limits, StepView};
-use crate::cost::Cycles;
+use super::run::Standing;
+use super::view::{ArenaError, Limits};
 use crate::cpu::{Cpu, CpuId};
 use crate::engine::{Engine, Parts};
-use crate::guest::{Context, ContextEnd, ContextId, GuestCode, Outcome, Pause, StackPool};
+use crate::guest::{Context, ContextId, GuestCode, StackPool};
 use crate::machine::Machine;
-use emu_mmu::{Access, AccessState, Ea, Mmu};
+use crate::script::{Library, Script};
+use emu_mmu::Mmu;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Makes the code of a context that has not begun.
+/// Makes the code of a context that has not begun. It is the same each time: what the code does depends on
+/// nothing but what its verbs give it. What it shares with others lies in guest memory, or is reached by
+/// [`crate::Ctx::beside`].
 pub type Fresh = Arc<dyn Fn() -> GuestCode + Send + Sync>;
 
 /// A context of the state that is returned to.
-struct Slot {
+pub(super) struct Slot {
     fresh: Fresh,
     /// It waits in its idle loop where the exploration begins.
     idle: bool,
@@ -28,16 +31,19 @@ struct Slot {
 
 /// A machine to be run over and over.
 pub struct Arena {
-    machine: Arc<Machine>,
-    base: Vec<Cpu>,
-    slots: Vec<(ContextId, Slot)>,
-    cpus: Vec<Option<Box<Cpu>>>,
-    contexts: Vec<Option<Context>>,
-    stacks: StackPool,
-    limits: Limits,
-    ticked: Vec<u64>,
+    pub(super) machine: Arc<Machine>,
+    pub(super) base: Vec<Cpu>,
+    pub(super) slots: Vec<(ContextId, Slot)>,
+    pub(super) cpus: Vec<Option<Box<Cpu>>>,
+    pub(super) contexts: Vec<Option<Context>>,
+    pub(super) stacks: StackPool,
+    pub(super) limits: Limits,
+    pub(super) ticked: Vec<u64>,
+    pub(super) standing: Standing,
     /// What is under way, if invalidations may be late.
-    late: Option<Late>,
+    pub(super) late: Option<Late>,
+    /// What is known of a context is done without its code.
+    library: Option<Arc<Mutex<Library>>>,
 }
 
 impl std::fmt::Debug for Arena {
@@ -88,6 +94,7 @@ impl Arena {
         let slots = waiting.chain(new).collect();
         Ok(Arena {
             ticked: vec![0; base.len()],
+            standing: Standing::default(),
             cpus: vec![],
             machine,
             base,
@@ -96,7 +103,17 @@ impl Arena {
             stacks,
             limits,
             late: None,
+            library: None,
         })
+    }
+
+    /// From now on guest code is run only to find out what it does: what it did once, after the same answers to
+    /// its verbs, is done again without it. What a run comes to is the same.
+    #[must_use]
+    pub fn with_scripts(mut self) -> Self {
+        let library = Library::new(self.machine.clone());
+        self.library = Some(Arc::new(Mutex::new(library)));
+        self
     }
 
     /// From now on a `tlbie` reaches another CPU when the plan says so ([`Turn::Receive`]), at the latest when
@@ -118,98 +135,11 @@ impl Arena {
         Some(&self.cpus.get(cpu.index())?.as_ref()?.mmu)
     }
 
-    /// Brings the machine back, then runs the plan. With `watch`, tells each step before it is made. A departure
-    /// that is not possible where it stands is left out.
-    ///
-    /// # Errors
-    /// A host that has no stacks, a guest that runs what does not exist.
-    pub fn run(
-        &mut self,
-        plan: &Plan,
-        mut watch: Option<&mut dyn FnMut(StepView<'_>)>,
-    ) -> Result<(ArenaEnd, u64), ArenaError> {
-        self.return_to_base()?;
-        let (mut running, mut next, mut waits) = (0, 0, 0);
-        let mut ran = None;
-        loop {
-            self.deliver_interrupts();
-            if !self.is_ready(running) {
-                match (0..self.cpus.len()).find(|&cpu| self.is_ready(cpu)) {
-                    Some(cpu) => running = cpu,
-                    None => return Ok((ArenaEnd::Quiet, self.steps())),
-                }
-            }
-            let before_a_step = match ran.replace(running) {
-                Some(other) if other != running => self.begin_anew(running),
-                _ => false,
-            };
-            let outcome = if before_a_step {
-                Outcome::Paused(Pause::Budget)
-            } else {
-                let planned = plan.deviations().get(next).map(|d| d.step);
-                let pause_at = match watch {
-                    Some(_) => self.steps() + 1,
-                    None => planned.unwrap_or(u64::MAX).min(self.limits.steps_max),
-                };
-                let pause_at = pause_at.max(self.steps() + 1).min(self.tick_due(running));
-                self.go_on(running, pause_at)?
-            };
-            match outcome {
-                Outcome::Paused(Pause::Budget) => {
-                    let step = self.steps();
-                    if step >= self.limits.steps_max {
-                        return Ok((ArenaEnd::Hung, step));
-                    }
-                    if let Some(watch) = &mut watch {
-                        watch(self.view(running, step));
-                    }
-                    while let Some(deviation) = plan.deviations().get(next)
-                        && deviation.step <= step
-                    {
-                        running = self.turn(running, deviation.turn);
-                        next += 1;
-                    }
-                    self.tick(running);
-                }
-                Outcome::Paused(Pause::Spin) => {
-                    waits += 1;
-                    if waits > self.limits.waits_max {
-                        return Ok((ArenaEnd::Hung, self.steps()));
-                    }
-                    running = self.wait_for_another(running);
-                }
-                Outcome::Paused(Pause::Wait | Pause::Switch | Pause::Completion) => {}
-                Outcome::Ended(Ok(ContextEnd::SwitchTo(_))) => {}
-                Outcome::Ended(Ok(ContextEnd::Halt)) => {
-                    return Ok((ArenaEnd::Halted, self.steps()));
-                }
-                Outcome::Ended(Err(exception)) => {
-                    let cpu = CpuId(running as u16);
-                    return Ok((ArenaEnd::Died(cpu, exception), self.steps()));
-                }
-            }
-        }
-    }
-
-    /// A CPU that stopped before a step, and goes on after another, begins the step anew: it is one more.
-    fn begin_anew(&mut self, cpu: usize) -> bool {
-        let Some(Some(cpu)) = self.cpus.get_mut(cpu) else {
-            return false;
-        };
-        let before_a_step = std::mem::take(&mut cpu.before_a_step);
-        cpu.counters.verbs += u64::from(before_a_step);
-        before_a_step
-    }
-
-    /// Steps begun since the start.
-    fn steps(&self) -> u64 {
-        let begun = |cpu: &Cpu| cpu.counters.verbs;
-        let now: u64 = self.cpus.iter().flatten().map(|cpu| begun(cpu)).sum();
-        now - self.base.iter().map(begun).sum::<u64>()
-    }
-
-    fn return_to_base(&mut self) -> Result<(), ArenaError> {
+    pub(super) fn return_to_base(&mut self) -> Result<(), ArenaError> {
         self.machine.memory.undo_journal()?;
+        if let Some(library) = &self.library {
+            library.lock().tidy();
+        }
         let ended_quiet: Vec<ContextId> = self
             .cpus
             .iter()
@@ -218,12 +148,22 @@ impl Arena {
             .map(|cpu| cpu.context)
             .collect();
         for (id, slot) in &self.slots {
-            let as_it_was = slot.idle && ended_quiet.contains(id);
+            let as_it_was = self.library.is_none() && slot.idle && ended_quiet.contains(id);
             if as_it_was && self.contexts.get(id.index()).is_some_and(Option::is_some) {
                 continue;
             }
             if self.contexts.len() <= id.index() {
                 self.contexts.resize_with(id.index() + 1, || None);
+            }
+            if let Some(library) = &self.library {
+                match &mut self.contexts[id.index()] {
+                    Some(Context::Script(script)) => script.begin_again(),
+                    context => {
+                        let script = Script::new(library.clone(), *id, slot.fresh.clone());
+                        *context = Some(Context::Script(Box::new(script)));
+                    }
+                }
+                continue;
             }
             // One that is half-way through is unwound; a clean one gives its stack back.
             self.contexts[id.index()] = None;
@@ -247,161 +187,5 @@ impl Arena {
             self.machine.board.take_interrupt(cpu);
         }
         Ok(())
-    }
-
-    /// What CPUs sent each other is due at once.
-    fn deliver_interrupts(&mut self) {
-        for (index, cpu) in self.cpus.iter_mut().enumerate() {
-            if let Some(cpu) = cpu
-                && self.machine.board.take_interrupt(index).is_some()
-            {
-                cpu.ipi_at = Some(Cycles::ZERO);
-            }
-        }
-    }
-
-    fn is_ready(&self, cpu: usize) -> bool {
-        let cpu = self.cpus.get(cpu).and_then(Option::as_ref);
-        cpu.is_some_and(|cpu| !cpu.waiting || cpu.forced_interrupt || cpu.ipi_at.is_some())
-    }
-
-    /// The step at which the timer of a CPU is due.
-    fn tick_due(&self, cpu: usize) -> u64 {
-        let verbs = self.cpus[cpu].as_ref().map_or(0, |c| c.counters.verbs);
-        let since = verbs - self.ticked[cpu].min(verbs);
-        let left = self.limits.steps_between_ticks.saturating_sub(since).max(1);
-        self.steps() + left
-    }
-
-    /// Lets the timer interrupt land if it is due.
-    fn tick(&mut self, cpu: usize) {
-        if self.tick_due(cpu) <= self.steps() + 1
-            && let Some(cpu) = &mut self.cpus[cpu]
-        {
-            self.ticked[cpu.id.index()] = cpu.counters.verbs;
-            cpu.forced_interrupt = true;
-        }
-    }
-
-    /// The CPU that goes on while `running` waits for another; if there is none, its timer interrupts.
-    fn wait_for_another(&mut self, running: usize) -> usize {
-        let mut others = (running + 1..self.cpus.len()).chain(0..running);
-        if let Some(other) = others.find(|&cpu| self.is_ready(cpu)) {
-            return other;
-        }
-        self.turn(running, Turn::Interrupt)
-    }
-
-    fn turn(&mut self, running: usize, turn: Turn) -> usize {
-        let (to, interrupt) = match turn {
-            Turn::Receive(cpu) => {
-                if let Some(late) = &mut self.late {
-                    late.receive(cpu.index(), &mut self.cpus);
-                }
-                return running;
-            }
-            Turn::Walk(cpu, ea) => {
-                self.walk(cpu, ea);
-                return running;
-            }
-            Turn::Interrupt => (running, true),
-            Turn::SwitchTo(cpu) => (cpu.index(), false),
-            Turn::Wake(cpu) => (cpu.index(), true),
-        };
-        if interrupt && let Some(Some(cpu)) = self.cpus.get_mut(to) {
-            self.ticked[to] = cpu.counters.verbs;
-            cpu.forced_interrupt = true;
-        }
-        if self.is_ready(to) { to } else { running }
-    }
-
-    /// A walk that no instruction waits for: it may set R, and a fault is nobody's (Power ISA 2.07 Book III-S
-    /// 5.5 and 5.7.8).
-    fn walk(&mut self, cpu: CpuId, ea: Ea) {
-        let state = match ea.get() >> 60 {
-            0 => AccessState::user(),
-            _ => AccessState::kernel(),
-        };
-        if let Some(Some(cpu)) = self.cpus.get_mut(cpu.index()) {
-            let (memory, hpt) = (&self.machine.memory, &self.machine.hpt);
-            let _ = (cpu.mmu).translate(memory, hpt, ea, Access::Load, state, &mut ());
-        }
-    }
-
-    fn view(&self, running: usize, step: u64) -> StepView<'_> {
-        let mut view = StepView {
-            machine: &self.machine,
-            step,
-            cpu: CpuId(running as u16),
-            local: 0,
-            depth: 0,
-            interrupts_enabled: false,
-            interrupted: 0,
-            ready: 0,
-            waiting: 0,
-            under_way: self.late.as_ref().map_or(0, |late| late.to(running)),
-            hardware: Hardware::new(&self.cpus, self.late.as_ref()),
-        };
-        for (index, cpu) in self.cpus.iter().enumerate() {
-            let Some(cpu) = cpu else { continue };
-            if index == running {
-                (view.local, view.depth) = (cpu.local, cpu.depth);
-                view.interrupts_enabled = cpu.interrupts_enabled;
-            } else if self.is_ready(index) {
-                view.ready |= 1 << index;
-            }
-            if cpu.waiting {
-                view.waiting |= 1 << index;
-            }
-            if cpu.forced_interrupt || cpu.ipi_at.is_some() {
-                view.interrupted |= 1 << index;
-            }
-        }
-        view
-    }
-
-    /// Resumes a CPU until before the step `pause_at`.
-    fn go_on(&mut self, index: usize, pause_at: u64) -> Result<Outcome, ArenaError> {
-        let steps = self.steps();
-        let id = CpuId(index as u16);
-        let Some(mut cpu) = self.cpus[index].take() else {
-            return Err(ArenaError::NoContext(id));
-        };
-        cpu.waiting = false;
-        cpu.before_a_step = false;
-        cpu.stop_after = cpu.counters.verbs + (pause_at - steps) - 1;
-        cpu.set_deadline();
-        if self.late.is_none() {
-            self.machine.board.take_letters(index, |operand| {
-                cpu.mmu.tlb_invalidate(&operand);
-            });
-        }
-        let context_id = cpu.context;
-        let Some(Some(context)) = self.contexts.get_mut(context_id.index()) else {
-            self.cpus[index] = Some(cpu);
-            return Err(ArenaError::NoContext(id));
-        };
-        let (mut cpu, outcome) = context.resume(cpu);
-        match outcome {
-            Outcome::Paused(Pause::Wait) => cpu.waiting = true,
-            Outcome::Paused(Pause::Budget) => cpu.before_a_step = true,
-            Outcome::Paused(_) => {}
-            Outcome::Ended(end) => {
-                if let Some(context) = self.contexts[context_id.index()].take() {
-                    self.contexts[context_id.index()] = context.ended(&mut self.stacks);
-                }
-                if let Ok(ContextEnd::SwitchTo(next)) = end {
-                    cpu.context = next;
-                }
-            }
-        }
-        self.cpus[index] = Some(cpu);
-        if let Some(late) = &mut self.late {
-            late.post(&self.machine, index);
-            if matches!(outcome, Outcome::Paused(Pause::Completion)) {
-                late.complete(index, &mut self.cpus);
-            }
-        }
-        Ok(outcome)
     }
 }

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 type Cpus = [Option<Box<Cpu>>];
 
 /// What is under way to each CPU, each with its sender.
-#[derive(Hash)]
+#[derive(Clone, Hash)]
 pub(super) struct Late(Vec<VecDeque<(usize, TlbInvalidate)>>);
 
 impl Late {

@@ -12,9 +12,12 @@
 
 mod arena;
 mod late;
+mod mark;
 mod plan;
+mod run;
 mod view;
 
 pub use arena::{Arena, Fresh};
+pub use mark::Mark;
 pub use plan::{Deviation, Plan, PlanError, Turn};
 pub use view::{ArenaEnd, ArenaError, Limits, StepView};

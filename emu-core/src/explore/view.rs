@@ -24,6 +24,9 @@ pub enum ArenaError {
     /// Guest code switched to a context that does not exist.
     #[error("CPU {0} switched to a context that does not exist")]
     NoContext(CpuId),
+    /// A moment of a run that cannot be returned to.
+    #[error("guest code on coroutines cannot be put back: the arena has no scripts")]
+    NoScripts,
 }
 
 /// How long a run may be.
@@ -81,12 +84,18 @@ pub struct StepView<'m> {
 #[derive(Clone, Copy)]
 pub(super) struct Hardware<'m> {
     cpus: &'m [Option<Box<Cpu>>],
+    /// The one that makes the step, which may not be among them.
+    running: Option<&'m Cpu>,
     late: Option<&'m Late>,
 }
 
 impl<'m> Hardware<'m> {
     pub fn new(cpus: &'m [Option<Box<Cpu>>], late: Option<&'m Late>) -> Self {
-        Hardware { cpus, late }
+        Hardware {
+            cpus,
+            running: None,
+            late,
+        }
     }
 }
 
@@ -96,14 +105,31 @@ impl fmt::Debug for Hardware<'_> {
     }
 }
 
-impl StepView<'_> {
+impl<'m> StepView<'m> {
+    /// The same with the CPU that runs, at a step.
+    pub(super) fn with_running(mut self, cpu: &'m Cpu, step: u64) -> Self {
+        let bit = 1 << cpu.id.index();
+        self.step = step;
+        (self.local, self.depth) = (cpu.local, cpu.depth);
+        self.interrupts_enabled = cpu.interrupts_enabled;
+        self.waiting |= if cpu.waiting { bit } else { 0 };
+        if cpu.forced_interrupt || cpu.ipi_at.is_some() {
+            self.interrupted |= bit;
+        }
+        self.hardware.running = Some(cpu);
+        self
+    }
+
     /// A hash of what the CPUs hold beside memory: the context each runs, its interrupt state, reservation,
     /// SLB, TLB and ERATs, and what is under way to it. Two steps with the same hash, the same memory and
     /// contexts that have come equally far have the same futures, as long as no TLB or ERAT has to evict.
     pub fn hardware_hash(&self) -> u64 {
         let mut to = DefaultHasher::new();
-        for cpu in self.hardware.cpus.iter().flatten() {
-            hash_cpu(cpu, &mut to);
+        for (index, cpu) in self.hardware.cpus.iter().enumerate() {
+            let running = self.hardware.running.filter(|cpu| cpu.id.index() == index);
+            if let Some(cpu) = running.or(cpu.as_deref()) {
+                hash_cpu(cpu, &mut to);
+            }
         }
         if let Some(late) = self.hardware.late {
             late.hash(&mut to);
