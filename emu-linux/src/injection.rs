@@ -12,7 +12,6 @@ use emu_core::{Choice, Ctx, Options, Run};
 use emu_mmu::Ea;
 use serde::Serialize;
 use std::fmt;
-use std::sync::atomic::Ordering;
 
 /// What is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -63,8 +62,8 @@ pub struct FailedAllocation {
 
 impl Linux {
     /// Counts a page to be mapped; true if this is the one that `--fail-map` takes away.
-    pub(crate) fn mapping_fails(&self) -> bool {
-        let nth = self.pages_mapped.fetch_add(1, Ordering::Relaxed) + 1;
+    pub(crate) fn mapping_fails(&self, cx: &Ctx<'_>) -> bool {
+        let nth = cx.beside(&self.kept, |kept, _| kept.count_mapping());
         self.fail_map == Some(nth)
     }
 
@@ -75,7 +74,7 @@ impl Linux {
         let mut fails = false;
         if !idle {
             self.might_sleep(cx)?;
-            let nth = self.allocations.fetch_add(1, Ordering::Relaxed) + 1;
+            let nth = cx.beside(&self.kept, |kept, _| kept.count_allocation());
             fails = self.fail_alloc == Some(nth);
         }
         if kind == AllocKind::PageTable {
@@ -102,7 +101,7 @@ impl Linux {
     /// the kernels that were measured were built without it. Nothing where preempt_count does not count.
     pub(crate) fn might_sleep(&self, cx: &mut Ctx<'_>) -> Run<()> {
         let at = pa(field(Ea::new(cx.local()), task::PREEMPT_COUNT));
-        let count = cx.machine().memory().load_u64(at).unwrap_or(0) as u32;
+        let count = cx.peek_u64(at) as u32;
         let atomic = count != 0 || !cx.interrupts_enabled();
         if !atomic || self.preempt == Preempt::None {
             return Ok(());
@@ -125,18 +124,17 @@ impl Linux {
             (
                 "--fail-alloc",
                 self.fail_alloc,
-                &self.allocations,
+                self.kept.allocations(),
                 "makes allocations",
             ),
             (
                 "--fail-map",
                 self.fail_map,
-                &self.pages_mapped,
+                self.kept.pages_mapped(),
                 "maps pages",
             ),
         ];
         for (what, nth, done, does) in asked {
-            let done = done.load(Ordering::Relaxed);
             if let Some(nth) = nth.filter(|&nth| nth == 0 || nth > done) {
                 return Err(RunError::Value {
                     what,

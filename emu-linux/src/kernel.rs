@@ -9,6 +9,7 @@ use crate::functions::{Func, FunctionCosts};
 use crate::hash_lpar::block_remove_is_offered;
 use crate::injection::FailedAllocation;
 use crate::invariant::Monitor;
+use crate::kept::Kept;
 use crate::latency::Latencies;
 use crate::layout::{Layout, va};
 use crate::lazy_mmu::LazyMmuPolicy;
@@ -23,7 +24,7 @@ use crate::symbols::SymbolTable;
 use crate::timeline::Timeline;
 use crate::timing::Timing;
 use crate::tracepoint::{Moment, Tracepoint};
-use emu_core::{Ctx, Cycles, MachineConfig, Run};
+use emu_core::{Beside, Ctx, Cycles, MachineConfig, Run};
 use emu_mmu::{Ea, Hpt, HpteR, HpteV, PageSize, Ra, SegmentSize};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -69,11 +70,10 @@ pub struct Linux {
     pub(crate) monitor: Option<Arc<Mutex<Monitor>>>,
     pub(crate) symbols: SymbolTable,
     pub(crate) log: Mutex<KernelLog>,
-    pub(crate) ratelimit: Mutex<Ratelimit>,
+    /// What it asks again that lies beside guest memory.
+    pub(crate) kept: Arc<Kept>,
     pub(crate) reports: Mutex<Vec<KernelReport>>,
     pub(crate) reports_suppressed: AtomicU64,
-    /// When the last report of a lock that sleeps was printed; all ones before the first.
-    pub(crate) sleeping_lock_reported: AtomicU64,
     pub(crate) spans: Mutex<LongestSpans>,
     /// Somebody hears of tracepoints.
     is_traced: bool,
@@ -82,11 +82,9 @@ pub struct Linux {
     /// Unless steps take no time.
     pub(crate) latencies: Option<Latencies>,
     pub(crate) fail_alloc: Option<u64>,
-    pub(crate) allocations: AtomicU64,
     pub(crate) failed: Mutex<Option<FailedAllocation>>,
     pub(crate) ledger: Option<Mutex<Ledger>>,
     pub(crate) fail_map: Option<u64>,
-    pub(crate) pages_mapped: AtomicU64,
     pub(crate) preempt: Preempt,
     pub(crate) pin: bool,
     pub(crate) tasks_move: bool,
@@ -175,21 +173,20 @@ impl Linux {
             monitor,
             symbols: SymbolTable::builtin(version).map_err(|e| RunError::Symbols(e.to_string()))?,
             log: Mutex::new(KernelLog::new(shape.costs.frequency_mhz)),
-            ratelimit: Mutex::new(Ratelimit::printk(shape.costs.frequency_mhz).of_kernel(version)),
+            kept: Arc::new(Kept::new(
+                Ratelimit::printk(shape.costs.frequency_mhz).of_kernel(version),
+            )),
             reports: Mutex::new(Vec::new()),
             reports_suppressed: AtomicU64::new(0),
-            sleeping_lock_reported: AtomicU64::new(u64::MAX),
             spans: Mutex::default(),
             timeline: config
                 .timeline
                 .then(|| Mutex::new(Timeline::new(costs.frequency_mhz))),
             latencies: (config.timing == Timing::Cycle).then(Latencies::new),
             fail_alloc: config.fail_alloc,
-            allocations: AtomicU64::new(0),
             failed: Mutex::new(None),
             ledger: accounts.then(Mutex::default),
             fail_map: config.fail_map,
-            pages_mapped: AtomicU64::new(0),
             preempt: config.preempt,
             pin: config.pin,
             tasks_move: config.migrate_every.is_some() || config.mode.is_unordered(shape.cpus),
@@ -247,7 +244,10 @@ impl Linux {
     #[inline(never)]
     fn trace_told(&self, cx: &Ctx<'_>, tracepoint: Tracepoint) {
         if let Some(monitor) = &self.monitor {
-            monitor.lock().tracepoint(self.moment(cx), tracepoint);
+            cx.beside(monitor, move |monitor, at| {
+                monitor.lock().tracepoint(moment_at(at), tracepoint);
+                0
+            });
         }
         if self.timeline.is_some() {
             self.draw(cx, tracepoint);
@@ -255,15 +255,12 @@ impl Linux {
     }
 
     pub(crate) fn moment(&self, cx: &Ctx<'_>) -> Moment {
-        let task = cx.local();
-        let pid = crate::layout::pa(Ea::new(task + memmap::task::PID));
-        let pid = cx.machine().memory().load_u64(pid).unwrap_or(0) as u32;
-        Moment {
+        moment_at(Beside {
+            machine: cx.machine(),
             cpu: cx.cpu_id(),
             now: cx.now(),
-            task,
-            pid,
-        }
+            local: cx.local(),
+        })
     }
 
     /// Initial state of guest memory: allocators, lists, the bolted linear map, the CPUs' SLBs are set up
@@ -362,5 +359,16 @@ impl Linux {
             irqs_off_cycles_max: machine.irqs_off_max().get(),
             ..self.counters.values()
         }
+    }
+}
+
+/// Who does something at a place, and when; reads memory without a verb.
+fn moment_at(at: Beside<'_>) -> Moment {
+    let pid = crate::layout::pa(Ea::new(at.local + memmap::task::PID));
+    Moment {
+        cpu: at.cpu,
+        now: at.now,
+        task: at.local,
+        pid: at.machine.memory().load_u64(pid).unwrap_or(0) as u32,
     }
 }

@@ -43,7 +43,7 @@ impl Linux {
                 if cx.load_u64(ptep, "vmap_pte_range: pte_none")? != 0 {
                     return Ok(Err(Errno::Busy));
                 }
-                if linux.mapping_fails() {
+                if linux.mapping_fails(cx) {
                     return Ok(Err(Errno::NoMemory));
                 }
                 let pte = next(linux, cx)?;

@@ -16,7 +16,6 @@ use emu_mmu::{Ea, GuestMemory};
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::Ordering;
 
 /// Allocations of a run and what became of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -195,7 +194,7 @@ impl Linux {
             leaks.extend(self.memory_left(memory, &ledger, areas_stay));
         }
         Some(Accounting {
-            allocations: self.allocations.load(Ordering::Relaxed),
+            allocations: self.kept.allocations(),
             failed: self.failed.lock().clone(),
             leaks: summed(leaks),
         })

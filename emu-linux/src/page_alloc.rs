@@ -169,7 +169,7 @@ impl Linux {
     fn watch_table(&self, cx: &Ctx<'_>, table: Ea, level: usize, watch: bool) {
         if level == PTE_LEVEL {
             for offset in (0..self.layout.table_bytes(level)).step_by(4096) {
-                cx.machine().watch_page(pa(table) + offset, watch);
+                cx.watch_page(pa(table) + offset, watch);
             }
         }
     }

@@ -58,15 +58,21 @@ impl Linux {
     /// prints, and enabled again without a look at need_resched.
     pub(crate) fn report_preemptible(&self, cx: &mut Ctx<'_>) -> Run<()> {
         self.preempt_disable(cx)?;
-        let verdict = self.ratelimit.lock().allow(cx.now().get());
-        if let Some(callbacks) = verdict.suppressed_before {
+        // The verdict as one word: it passes in bit 0, and how many were suppressed before, plus one.
+        let verdict = cx.beside(&self.kept, |kept, at| {
+            let verdict = kept.report_passes(at.now.get());
+            let suppressed = verdict.suppressed_before.map_or(0, |n| u64::from(n) + 1);
+            u64::from(verdict.allowed) | suppressed << 1
+        });
+        if let Some(callbacks) = (verdict >> 1).checked_sub(1) {
+            let callbacks = callbacks as u32;
             self.printk(
                 cx,
                 Level::Warning,
                 &suppressed_line(reporting_function(self.layout.version), callbacks),
             )?;
         }
-        if verdict.allowed {
+        if verdict & 1 != 0 {
             let count = (self.preempt_count(cx)? as u32).wrapping_sub(1);
             let stack = cx.local() + STACK_BYTES;
             let chain = |cx: &Ctx<'_>| self.symbols.backtrace(cx.frames(), stack);
@@ -86,14 +92,14 @@ impl Linux {
         place: &str,
         context: AtomicContext,
     ) -> Run<()> {
-        let now = cx.now().get();
         let second = self.tick_cycles.get().saturating_mul(HZ);
-        let last = self.sleeping_lock_reported.load(Ordering::Relaxed);
-        if last != u64::MAX && now.saturating_sub(last) < second {
+        let passes = cx.beside(&self.kept, move |kept, at| {
+            u64::from(kept.sleeping_lock_report_passes(at.now.get(), second))
+        });
+        if passes == 0 {
             self.reports_suppressed.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
-        self.sleeping_lock_reported.store(now, Ordering::Relaxed);
         self.report_bug(cx, |version, cpu, comm, pid, backtrace| {
             sleeping_lock_report(version, cpu, comm, pid, place, context, backtrace)
         })

@@ -136,7 +136,7 @@ impl Linux {
     /// Takes no time unless it reports.
     fn rt_might_sleep(&self, cx: &mut Ctx<'_>) -> Run<()> {
         let at = pa(field(self.current(cx), task::PREEMPT_COUNT));
-        let preempt_count = cx.machine().memory().load_u64(at).unwrap_or(0) as u32;
+        let preempt_count = cx.peek_u64(at) as u32;
         let irqs_off = !cx.interrupts_enabled();
         if (preempt_count == 0 && !irqs_off) || self.is_idle_task(cx) {
             return Ok(());

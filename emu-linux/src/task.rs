@@ -98,9 +98,11 @@ impl Linux {
         )?;
         self.set_comm(cx, stack, &spec.comm)?;
         if let Some(monitor) = &self.monitor {
-            monitor
-                .lock()
-                .name_task(stack.get(), &spec.comm, pid as u32);
+            let (task, comm) = (stack.get(), spec.comm.clone());
+            cx.beside(monitor, move |monitor, _| {
+                monitor.lock().name_task(task, &comm, pid as u32);
+                0
+            });
         }
         self.spin_lock(cx, global::TASKLIST_LOCK)?;
         let tasks = cx.load_u64(global::NR_TASKS, "copy_process: nr_tasks")?;

@@ -287,7 +287,7 @@ impl Linux {
         }
         let load = |offset| {
             let at = pa(field(b, offset));
-            cx.machine().memory().load_u64(at).unwrap_or(0)
+            cx.peek_u64(at)
         };
         let pieces = |i| {
             let (pte, hidx) = (load(batch::pte(Pages::K64, i)), load(batch::slots(i)));

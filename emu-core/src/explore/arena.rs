@@ -116,7 +116,7 @@ impl Arena {
         self
     }
 
-    /// From now on a `tlbie` reaches another CPU when the plan says so ([`Turn::Receive`]), at the latest when
+    /// From now on a `tlbie` reaches another CPU when the plan says so (`Turn::Receive`), at the latest when
     /// its sender completes a `ptesync` after a `tlbsync` (Power ISA 2.07 Book III-S 5.9.3.3).
     #[must_use]
     pub fn with_late_invalidations(mut self) -> Self {

@@ -12,8 +12,11 @@ mod record;
 mod replay;
 mod result;
 mod scenario;
+#[cfg(test)]
+mod script_tests;
 mod search;
 mod set_up;
+mod shared;
 mod stage;
 #[cfg(test)]
 mod timing_tests;

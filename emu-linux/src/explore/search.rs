@@ -12,15 +12,16 @@ use super::commute::Stretch;
 use super::record::{StepRecord, Touch};
 use super::result::{Best, Bounds, Cell, Part, SoFar, Strategy};
 use super::scenario::ExploreScenario;
-use super::stage::{ExploreError, Stage};
-use crate::key_map::{KeyMap, KeySet};
+use super::shared::Shared;
+use super::stage::{ExploreError, Ran, Stage};
+use crate::key_map::KeySet;
 use crate::lazy_mmu::LazyMmuPolicy;
-use crate::memmap;
 use emu_core::CpuId;
 use emu_core::explore::{ArenaEnd, Deviation, Plan, Turn};
 use emu_mmu::Ea;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use smallvec::SmallVec;
 use std::collections::{HashMap, HashSet};
 
 /// A run that did not end is departed from in so many steps after its last departure: it goes round in
@@ -48,73 +49,6 @@ struct Search<'a> {
     stopped: bool,
 }
 
-/// Who touched a doubleword.
-struct Touched {
-    task: u64,
-    cpu: CpuId,
-    several_tasks: bool,
-    several_cpus: bool,
-    stored: bool,
-}
-
-impl Touched {
-    /// Several tasks, and several CPUs, that can tell. Any task may be on any CPU; what lies in the area of a
-    /// CPU is for others only once another was seen there.
-    fn by_several(&self, ra: u64) -> (bool, bool) {
-        let task = self.several_tasks && self.stored;
-        let cpu = self.several_cpus && self.stored;
-        (task, cpu || task && !memmap::is_percpu(ra))
-    }
-}
-
-/// Who touched which doubleword.
-#[derive(Default)]
-struct Shared {
-    touched: KeyMap<Touched>,
-    grown: bool,
-}
-
-impl Shared {
-    fn learn(&mut self, steps: &[StepRecord]) {
-        for step in steps {
-            for touch in &step.touches {
-                let Touch::Memory { ra, store } = *touch else {
-                    continue;
-                };
-                let of = self.touched.entry(ra.get()).or_insert(Touched {
-                    task: step.task,
-                    cpu: step.cpu,
-                    several_tasks: false,
-                    several_cpus: false,
-                    stored: false,
-                });
-                let was = of.by_several(ra.get());
-                of.several_tasks |= of.task != step.task;
-                of.several_cpus |= of.cpu != step.cpu;
-                of.stored |= store;
-                self.grown |= was != of.by_several(ra.get());
-            }
-        }
-    }
-
-    /// Whether another task on this CPU, and whether another CPU, could tell when the step is made.
-    fn is_visible(&self, step: &StepRecord, cpus: u16) -> (bool, bool) {
-        let mut to = (false, false);
-        for touch in &step.touches {
-            let (task, cpu) = match touch {
-                Touch::Mmu => (true, true),
-                Touch::CpuNumber => (cpus > 1, false),
-                Touch::Memory { ra, .. } => {
-                    let of = self.touched.get(&ra.get());
-                    of.map_or((false, false), |of| of.by_several(ra.get()))
-                }
-            };
-            to = (to.0 || task, to.1 || cpu);
-        }
-        to
-    }
-}
-
 impl Search<'_> {
     /// Runs a plan; with `trace`, gives what each step did. What came of it is noted.
     fn run(
@@ -123,6 +57,12 @@ impl Search<'_> {
         trace: Option<&mut Vec<StepRecord>>,
     ) -> Result<(ArenaEnd, u64), ExploreError> {
         let ran = self.stage.run(plan, trace)?;
+        self.note(plan, &ran);
+        Ok((ran.end, ran.steps))
+    }
+
+    /// Counts a run, and keeps what it broke.
+    fn note(&mut self, plan: &Plan, ran: &Ran) {
         self.schedules += 1;
         self.steps += ran.steps;
         if self.schedules.is_multiple_of(64) {
@@ -133,8 +73,7 @@ impl Search<'_> {
             };
             self.stopped |= !(self.go_on)(so_far);
         }
-        self.best.note(plan, &ran);
-        Ok((ran.end, ran.steps))
+        self.best.note(plan, ran);
     }
 
     /// Runs a plan, and notes what each step did.
@@ -155,16 +94,20 @@ impl Search<'_> {
         Ok(trace)
     }
 
-    /// Runs a plan that is not departed from.
-    fn leaf(&mut self, plan: &Plan) -> Result<(), ExploreError> {
-        if !self.done.insert(plan.clone()) {
-            return Ok(());
+    /// Runs plans that are not departed from: `plan` and one more departure each, by the last first.
+    fn leaves(&mut self, plan: &Plan, mut departures: Vec<Deviation>) -> Result<(), ExploreError> {
+        departures.retain(|departure| self.done.insert(plan.and(*departure)));
+        // By the first first: what they have in common is run once. They are noted by the last first.
+        departures.reverse();
+        let mut all = Vec::new();
+        self.stage.branches(plan, &departures, &mut |_, ran| {
+            all.push(ran);
+            true
+        })?;
+        for (departure, ran) in departures.iter().zip(&all).rev() {
+            self.note(&plan.and(*departure), ran);
         }
-        // Who shares what is learnt from every run with one departure, and from all that are departed from.
-        match plan.deviations().len() {
-            0 | 1 => self.recorded(plan).map(|_| ()),
-            _ => self.run(plan, None).map(|_| ()),
-        }
+        Ok(())
     }
 
     /// Departs from a run after step `from`, `left` departures deep.
@@ -179,6 +122,15 @@ impl Search<'_> {
         let mut later: HashMap<(CpuId, Turn), usize> = HashMap::new();
         let first = plan.deviations().is_empty();
         let departures = self.departures(trace, from);
+        // Who shares what is learnt from every run with one departure, and from all that are departed from.
+        if left == 1 && !first {
+            let leaves = departures.iter().rev().map(|&(at, turn)| Deviation {
+                step: trace[at].step,
+                turn,
+            });
+            let leaves = leaves.filter(|leaf| self.bounds.allow(&plan.and(*leaf)));
+            return self.leaves(plan, leaves.collect());
+        }
         for (number, (at, turn)) in departures.into_iter().enumerate().rev() {
             let own = !first || self.part.has(number);
             let counted = self.schedules;
@@ -188,7 +140,9 @@ impl Search<'_> {
                 continue;
             }
             if left == 1 {
-                self.leaf(&next)?;
+                if self.done.insert(next.clone()) {
+                    self.recorded(&next)?;
+                }
                 self.count_from(counted, own);
                 continue;
             }
@@ -225,17 +179,23 @@ impl Search<'_> {
     fn departures(&self, trace: &[StepRecord], from: u64) -> Vec<(usize, Turn)> {
         let mut found = Vec::new();
         // By CPU and kind of turn: one was found since the last visible step there.
-        let mut tried: HashSet<(CpuId, Turn)> = HashSet::new();
+        let mut tried: SmallVec<[(CpuId, Turn); 8]> = SmallVec::new();
         for (at, record) in trace.iter().enumerate() {
             for turn in record.turns().chain(self.walks()) {
                 let by = match turn {
                     Turn::Walk(cpu, _) => cpu,
                     _ => record.cpu,
                 };
-                let first = tried.insert((by, turn));
+                let first = !tried.contains(&(by, turn));
+                if first {
+                    tried.push((by, turn));
+                }
                 if record.step > from && (self.plain || first) {
                     found.push((at, turn));
                 }
+            }
+            if tried.is_empty() {
+                continue;
             }
             let table = record.touches.contains(&Touch::Mmu);
             let (to_tasks, to_cpus) = self.shared.is_visible(record, self.cpus);
@@ -342,7 +302,7 @@ pub fn explore_part(
     go_on: &mut dyn FnMut(SoFar) -> bool,
 ) -> Result<Cell, ExploreError> {
     let name = policy.name().to_owned();
-    let mut stage = Stage::new(scenario, policy, cpus)?;
+    let mut stage = Stage::new(scenario, policy, cpus)?.with_scripts();
     if bounds.late {
         stage = stage.with_late_invalidations();
     }

@@ -9,15 +9,15 @@ use super::scenario::ExploreScenario;
 use super::set_up::{arena, set_up};
 use crate::config::{KernelVersion, Pages, RunConfig, RunError};
 use crate::disturbance::TIMER_PERIOD_MAX;
-use crate::invariant::Monitor;
+use crate::invariant::{Monitor, MonitorMark};
+use crate::kept::KeptValues;
 use crate::kernel::Linux;
 use crate::lazy_mmu::LazyMmuPolicy;
 use crate::machine::{machine_config, machine_of};
-use crate::printk::Ratelimit;
 use crate::task::KernelVectors;
 use crate::timing::Timing;
 use crate::tracepoint::Moment;
-use emu_core::explore::{Arena, ArenaEnd, ArenaError, Plan};
+use emu_core::explore::{Arena, ArenaEnd, ArenaError, Deviation, Mark, Plan};
 use emu_core::{Clocked, CpuId, Cycles, Engine};
 use emu_mmu::{Ea, MemoryError, MmuGeometry, Replacement, TlbGeometry};
 use parking_lot::Mutex;
@@ -65,12 +65,21 @@ pub(super) struct Stage {
     arena: Arena,
     linux: Arc<Linux>,
     monitor: Arc<Mutex<Monitor>>,
-    base: Monitor,
-    ratelimit: Ratelimit,
+    base: MonitorMark,
+    kept: KeptValues,
+    /// Where runs with the same beginning part.
+    parting: Parting,
     names: Vec<(Ea, String)>,
     /// Violations are told with what led to them.
     tells: bool,
     recorder: Arc<Mutex<Recorder>>,
+}
+
+/// A moment of a run: the machine's, the checkers', the kernel model's own.
+struct Parting {
+    machine: Mark,
+    monitor: MonitorMark,
+    kept: KeptValues,
 }
 
 /// What one run came to.
@@ -148,10 +157,20 @@ impl Stage {
             .map(|(made, of)| (made.stack, of.name.clone()))
             .collect();
         let arena = arena(engine, &linux, scenario, &made, &dormant)?;
-        let base = monitor.lock().clone();
-        let ratelimit = *linux.ratelimit.lock();
+        let kept = linux.kept.values();
+        let mut base = MonitorMark::new();
+        {
+            let mut monitor = monitor.lock();
+            monitor.keep_past();
+            monitor.mark(&mut base);
+        }
         Ok(Stage {
-            ratelimit,
+            kept,
+            parting: Parting {
+                machine: Mark::default(),
+                monitor: MonitorMark::new(),
+                kept,
+            },
             names,
             tells: false,
             arena,
@@ -168,20 +187,11 @@ impl Stage {
         plan: &Plan,
         trace: Option<&mut Vec<StepRecord>>,
     ) -> Result<Ran, ExploreError> {
-        self.linux.begin_again(self.ratelimit);
-        let mut monitor = self.monitor.lock();
-        monitor.clone_from(&self.base);
-        monitor.keep_history(self.tells);
-        drop(monitor);
+        self.begin(trace.is_some());
         let mut broke_at = Vec::new();
         let (end, steps) = match trace {
-            None => {
-                self.arena.machine().set_interest(Monitor::INTEREST);
-                self.arena.run(plan, None)?
-            }
+            None => self.arena.run(plan, None)?,
             Some(trace) => {
-                let machine = self.arena.machine();
-                machine.set_interest(Monitor::INTEREST.and(emu_core::Interest::ACCESSES));
                 self.recorder.lock().begin();
                 let (recorder, linux) = (self.recorder.clone(), self.linux.clone());
                 let mut watch = |view: emu_core::explore::StepView<'_>| {
@@ -192,6 +202,68 @@ impl Stage {
                 ran
             }
         };
+        Ok(self.ran(end, steps, broke_at))
+    }
+
+    /// Runs a plan with one more departure, for each of `departures`, which are in the order of their steps and
+    /// not before the plan's. What they have in common is run once.
+    pub fn branches(
+        &mut self,
+        plan: &Plan,
+        departures: &[Deviation],
+        each: &mut dyn FnMut(usize, Ran) -> bool,
+    ) -> Result<(), ExploreError> {
+        self.begin(false);
+        self.arena.begin()?;
+        for (number, departure) in departures.iter().enumerate() {
+            let ended = self.arena.go_to(plan, departure.step)?;
+            self.part()?;
+            let (end, steps) = match ended {
+                Some(end) => end,
+                None => {
+                    self.arena.depart(departure.turn);
+                    self.arena.finish(plan, None)?
+                }
+            };
+            let ran = self.ran(end, steps, Vec::new());
+            if !each(number, ran) {
+                break;
+            }
+            self.return_to_parting()?;
+        }
+        Ok(())
+    }
+
+    /// Brings the checkers and the kernel model's own records back to where runs begin.
+    fn begin(&mut self, recorded: bool) {
+        self.linux.begin_again(&self.kept);
+        let mut monitor = self.monitor.lock();
+        monitor.return_to(&self.base);
+        monitor.keep_history(self.tells);
+        drop(monitor);
+        let interest = match recorded {
+            true => Monitor::INTEREST.and(emu_core::Interest::ACCESSES),
+            false => Monitor::INTEREST,
+        };
+        self.arena.machine().set_interest(interest);
+    }
+
+    fn part(&mut self) -> Result<(), ExploreError> {
+        self.arena.mark(&mut self.parting.machine)?;
+        self.monitor.lock().mark(&mut self.parting.monitor);
+        self.parting.kept = self.linux.kept.values();
+        Ok(())
+    }
+
+    fn return_to_parting(&mut self) -> Result<(), ExploreError> {
+        self.arena.return_to(&self.parting.machine)?;
+        self.monitor.lock().return_to(&self.parting.monitor);
+        self.linux.kept.set(&self.parting.kept);
+        Ok(())
+    }
+
+    /// What a run came to that has ended.
+    fn ran(&mut self, end: ArenaEnd, steps: u64, broke_at: Vec<(&'static str, u64)>) -> Ran {
         let mut monitor = self.monitor.lock();
         if end != ArenaEnd::Quiet {
             monitor.cut_short();
@@ -202,13 +274,12 @@ impl Stage {
             task: 0,
             pid: 0,
         });
-        let broken = monitor.broken();
-        Ok(Ran {
+        Ran {
             end,
             steps,
-            broken,
+            broken: monitor.broken(),
             broke_at,
-        })
+        }
     }
 
     /// From now on invalidations reach other CPUs as late as the architecture allows.
@@ -234,6 +305,12 @@ impl Stage {
         &self.linux
     }
 
+    /// From now on guest code runs only to find out what it does.
+    pub fn with_scripts(mut self) -> Self {
+        self.arena = self.arena.with_scripts();
+        self
+    }
+
     /// From now on, what breaks is told with what led to it.
     pub fn tell(&mut self) {
         self.tells = true;
@@ -253,16 +330,12 @@ impl Stage {
 
 impl Linux {
     /// Forgets what the kernel model keeps beside guest memory, so that one run is as the next.
-    fn begin_again(&self, ratelimit: Ratelimit) {
+    fn begin_again(&self, kept: &KeptValues) {
         self.log.lock().clear();
-        *self.ratelimit.lock() = ratelimit;
+        self.kept.set(kept);
         self.reports.lock().clear();
         self.reports_suppressed.store(0, Ordering::Relaxed);
-        self.sleeping_lock_reported
-            .store(u64::MAX, Ordering::Relaxed);
-        self.allocations.store(0, Ordering::Relaxed);
         *self.failed.lock() = None;
-        self.pages_mapped.store(0, Ordering::Relaxed);
         *self.open_batches.lock() = None;
         if let Some(ledger) = &self.ledger {
             *ledger.lock() = Default::default();

@@ -114,7 +114,7 @@ impl fmt::Display for Escape {
 }
 
 /// The rule's state: the pages that wait.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct BatchEscape {
     waiting: KeyMap<Waiting>,
     by_pte: KeyMap<u64>,
@@ -125,6 +125,14 @@ pub(super) struct BatchEscape {
     /// Where the next one goes.
     stores: usize,
 }
+
+cloned_by_field!(BatchEscape {
+    waiting,
+    by_pte,
+    order,
+    recent,
+    stores,
+});
 
 fn key(page: Page) -> u64 {
     (page.0.get() << 1) | page.1.b_field()

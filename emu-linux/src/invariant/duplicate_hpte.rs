@@ -66,6 +66,21 @@ impl DuplicateHpte {
         }
     }
 
+    /// Remembers from now on what the table was.
+    pub fn keep_past(&mut self) {
+        self.checker.keep_past();
+    }
+
+    /// How many changes it remembers.
+    pub fn changes(&self) -> usize {
+        self.checker.changes()
+    }
+
+    /// Returns to when it remembered so many.
+    pub fn return_to(&mut self, changes: usize) {
+        self.checker.return_to(changes);
+    }
+
     /// A doubleword of the table changed.
     #[inline]
     pub fn table_store(&mut self, ra: Ra, old: u64, new: u64) -> Option<ServedTwice> {

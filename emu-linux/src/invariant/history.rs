@@ -44,12 +44,14 @@ struct Line {
 }
 
 /// The ring.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct History {
     lines: Vec<Line>,
     /// Indices into `lines`, oldest last occurrence first; only `lines.len()` of them count.
     order: [u8; LINES],
 }
+
+cloned_by_field!(History { lines, order });
 
 impl Default for History {
     fn default() -> Self {

@@ -162,7 +162,7 @@ struct Task {
 }
 
 /// The rule's state.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct LostFlush {
     pending: Pending,
     tasks: KeyMap<Task>,
@@ -171,6 +171,15 @@ pub(super) struct LostFlush {
     flushed: u64,
     repeated: u64,
 }
+
+cloned_by_field!(LostFlush {
+    pending,
+    tasks,
+    flushed_pages,
+    queued,
+    flushed,
+    repeated,
+});
 
 impl LostFlush {
     /// Entries queued so far.

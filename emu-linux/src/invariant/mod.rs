@@ -10,9 +10,12 @@
 //! turns: what one CPU does between two of its stops, and what the kernel model tells meanwhile, is told
 //! before another CPU goes on (`emu_core::Engine::run_threads`). Each rule says what it would be without.
 
+#[macro_use]
+mod mark;
 mod batch_escape;
 mod duplicate_hpte;
 mod history;
+mod log;
 mod lost_flush;
 mod page;
 mod served;
@@ -22,20 +25,19 @@ mod unbalanced_preempt;
 mod unsafe_per_cpu;
 
 use crate::layout::{Layout, PteBits};
-use crate::report::{ViolationDetail, ViolationReport};
+use crate::report::ViolationReport;
 use crate::tracepoint::{Moment, Tracepoint};
 use batch_escape::BatchEscape;
 use duplicate_hpte::DuplicateHpte;
 use emu_core::{CpuId, Cycles, Event, Interest};
 use emu_mmu::Ra;
 use history::{Happened, History};
+use log::Log;
 use lost_flush::LostFlush;
+pub(crate) use mark::MonitorMark;
 use page::{Flushing, Part};
 use served::Served;
-use std::collections::HashMap;
-use std::fmt::Display;
 use std::ops::Range;
-use std::sync::Arc;
 use stuck_lock::StuckLock;
 use unbalanced_preempt::UnbalancedPreempt;
 
@@ -64,9 +66,6 @@ pub fn explain(kind: &str) -> Option<&'static str> {
         _ => None,
     }
 }
-
-/// What stands for the name of a task that was never named (as in the kernel's own traces).
-const COMM_UNKNOWN: &str = "<...>";
 
 /// Watches a run and keeps what broke.
 ///
@@ -170,14 +169,7 @@ impl Monitor {
 
     /// Names the task at address `task`. An address that is used again takes the newer name.
     pub fn name_task(&mut self, task: u64, comm: &str, pid: u32) {
-        self.log.names.insert(
-            task,
-            Name {
-                comm: comm.into(),
-                pid,
-                exited: false,
-            },
-        );
+        self.log.name(task, comm, pid);
     }
 
     /// The kernel model did something.
@@ -372,73 +364,6 @@ impl Monitor {
     /// Queued entries whose page the hardware was seen to invalidate afterwards.
     pub fn flushed(&self) -> u64 {
         self.lost_flush.flushed()
-    }
-}
-
-/// Name of a task.
-#[derive(Clone, Debug)]
-struct Name {
-    comm: Arc<str>,
-    pid: u32,
-    /// It exits: the name goes when another task follows on its CPU.
-    exited: bool,
-}
-
-/// What broke, and what is needed to tell it.
-#[derive(Clone, Debug, Default)]
-struct Log {
-    history: History,
-    /// No history is kept: only what broke is asked for.
-    brief: bool,
-    names: HashMap<u64, Name>,
-    violations: HashMap<&'static str, ViolationReport>,
-}
-
-impl Log {
-    fn happened(&mut self, at: Moment, what: Happened) {
-        if !self.brief {
-            self.history.push(at, what);
-        }
-    }
-
-    /// Counts a violation; the first of its kind is written out.
-    fn broken(&mut self, kind: &'static str, at: Moment, what: &dyn Display) {
-        if let Some(known) = self.violations.get_mut(kind) {
-            known.count += 1;
-            return;
-        }
-        let (comm, pid) = match self.names.get(&at.task) {
-            Some(name) => (name.comm.to_string(), name.pid),
-            None => (COMM_UNKNOWN.to_owned(), at.pid),
-        };
-        let first = ViolationDetail {
-            message: what.to_string(),
-            cpu: at.cpu.0,
-            cycle: at.now.get(),
-            comm,
-            pid,
-            history: self.history.render(),
-        };
-        self.violations.insert(
-            kind,
-            ViolationReport {
-                kind: kind.to_owned(),
-                count: 1,
-                first,
-            },
-        );
-    }
-
-    fn exits(&mut self, task: u64) {
-        if let Some(name) = self.names.get_mut(&task) {
-            name.exited = true;
-        }
-    }
-
-    fn switched_from(&mut self, task: u64) {
-        if self.names.get(&task).is_some_and(|name| name.exited) {
-            self.names.remove(&task);
-        }
     }
 }
 

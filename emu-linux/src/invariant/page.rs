@@ -62,10 +62,12 @@ pub(super) fn is_secondary(page: Page, slot: u64) -> bool {
 
 /// The invalidations that each task has still to issue for the flush it announced. Those of a
 /// permission change (updatepp) belong to none.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Flushing {
     left: KeyMap<Left>,
 }
+
+cloned_by_field!(Flushing { left });
 
 #[derive(Clone, Copy, Debug)]
 struct Left {

@@ -114,7 +114,7 @@ const fn key_bit(ea: Ea) -> u8 {
 }
 
 /// The state of the rule.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Served {
     /// log2 of the bytes of a frame beyond 4K.
     frame_extra: u32,
@@ -130,6 +130,17 @@ pub(super) struct Served {
     last_r: [(u64, u64); 4],
     next_r: usize,
 }
+
+cloned_by_field!(Served {
+    frame_extra,
+    free,
+    old,
+    order,
+    issued,
+    by_hpte,
+    last_r,
+    next_r,
+});
 
 fn key(page: Page) -> u64 {
     (page.0.get() << 1) | page.1.b_field()

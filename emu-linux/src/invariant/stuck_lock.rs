@@ -88,10 +88,12 @@ struct Held {
 }
 
 /// The rule's state: the bits that are set.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct StuckLock {
     held: Vec<Held>,
 }
+
+cloned_by_field!(StuckLock { held });
 
 impl StuckLock {
     /// A doubleword of the hash table changed.

@@ -244,7 +244,7 @@ fn names_live_as_long_as_their_tasks() {
     // Nobody named this one.
     monitor.tracepoint(at(2000, 0x99_9000), lookup());
     let first = &monitor.violations()[0].first;
-    assert_eq!((first.comm.as_str(), first.pid), (COMM_UNKNOWN, 0x999));
+    assert_eq!((first.comm.as_str(), first.pid), (log::COMM_UNKNOWN, 0x999));
 }
 
 #[test]

@@ -82,10 +82,12 @@ impl fmt::Display for Unbalanced {
 
 /// The rule's state: the locks held now, in the order they were taken. There are few at any time,
 /// so a scan is cheaper than a map.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct UnbalancedPreempt {
     held: Vec<Held>,
 }
+
+cloned_by_field!(UnbalancedPreempt { held });
 
 impl UnbalancedPreempt {
     /// An event of `task`; the violation, if it is one.

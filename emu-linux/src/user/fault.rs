@@ -153,11 +153,15 @@ impl Linux {
     fn copy_lines(&self, cx: &mut Ctx<'_>, to: Ra, from: Ra) -> Run<()> {
         for line in (0..self.page_bytes()).step_by(LINE_BYTES as usize) {
             let first = cx.load_u64(field(va(from), line), "copy_user_page: load")?;
-            for word in (8..LINE_BYTES).step_by(8) {
-                let memory = cx.machine().memory();
-                let value = memory.load_u64(from + (line + word))?;
-                memory.store_u64(to + (line + word), value)?;
-            }
+            cx.beside(cx.machine(), move |machine, _| {
+                let memory = machine.memory();
+                let copied = (8..LINE_BYTES).step_by(8).try_for_each(|word| {
+                    let value = memory.load_u64(from + (line + word))?;
+                    memory.store_u64(to + (line + word), value)
+                });
+                // The store below refuses what this did.
+                u64::from(copied.is_ok())
+            });
             cx.store_u64(field(va(to), line), first, "copy_user_page: store")?;
         }
         Ok(())

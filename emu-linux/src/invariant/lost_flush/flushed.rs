@@ -11,13 +11,19 @@ use emu_mmu::{SegmentSize, Vpn};
 const PAGES: usize = 4096;
 
 /// The pages flushed last and not queued again since.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Flushed {
     ring: Vec<u64>,
     /// Page -> number of the flush that remembered it; its place in the ring is that modulo PAGES.
     by_page: KeyMap<u64>,
     count: u64,
 }
+
+cloned_by_field!(Flushed {
+    ring,
+    by_page,
+    count,
+});
 
 impl Flushed {
     /// A page was flushed.

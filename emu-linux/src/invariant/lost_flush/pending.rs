@@ -53,13 +53,20 @@ struct Node {
 }
 
 /// The entries that pend.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Pending {
     nodes: Vec<Option<Node>>,
     free: Vec<usize>,
     chains: [KeyMap<Ends>; CHAINS.len()],
     pushed: u64,
 }
+
+cloned_by_field!(Pending {
+    nodes,
+    free,
+    chains,
+    pushed,
+});
 
 impl Pending {
     /// How many pend.
