@@ -5,6 +5,7 @@
 
 use crate::printk::{Ratelimit, RatelimitVerdict};
 use parking_lot::Mutex;
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// No such report was printed.
@@ -17,6 +18,15 @@ pub(crate) struct KeptValues {
     sleeping_lock_reported: u64,
     allocations: u64,
     pages_mapped: u64,
+}
+
+impl KeptValues {
+    /// What decides what the kernel does next, but for the time: none passes in an exploration.
+    pub fn hash_state(&self, to: &mut impl Hasher) {
+        self.ratelimit.hash_state(to);
+        let reported = self.sleeping_lock_reported != NEVER;
+        (reported, self.allocations, self.pages_mapped).hash(to);
+    }
 }
 
 /// The values of a kernel that runs.

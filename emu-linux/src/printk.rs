@@ -13,6 +13,7 @@ use crate::reports::AtomicContext;
 use crate::symbols::Backtrace;
 use emu_core::Cycles;
 use std::fmt::Write;
+use std::hash::{Hash, Hasher};
 
 /// Severity of a line (Linux KERN_EMERG to KERN_DEBUG); the most severe is the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -334,6 +335,11 @@ impl Ratelimit {
     pub const fn of_kernel(mut self, kernel: KernelVersion) -> Self {
         self.restart_at_next = matches!(kernel, KernelVersion::V2_6_38);
         self
+    }
+
+    /// What decides the next verdicts within a window.
+    pub(crate) fn hash_state(&self, to: &mut impl Hasher) {
+        (self.begin_cycles.is_some(), self.printed, self.missed).hash(to);
     }
 
     /// Asks for one message at a CPU's clock. The first call starts the window; one is over when more

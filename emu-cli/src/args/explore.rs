@@ -12,6 +12,8 @@ pub enum StrategyName {
     Exhaustive,
     /// All within the bounds, nothing left out
     Plain,
+    /// All within the bounds, but for what follows a state that was seen with as much of the bounds left
+    States,
     /// As many departures as the bound, before random steps
     Pct,
     /// One to four times as many, before random steps

@@ -44,6 +44,8 @@ pub struct Arena {
     pub(super) late: Option<Late>,
     /// What is known of a context is done without its code.
     library: Option<Arc<Mutex<Library>>>,
+    /// A run that is watched stops before each step.
+    pub(super) stops: bool,
 }
 
 impl std::fmt::Debug for Arena {
@@ -104,6 +106,7 @@ impl Arena {
             limits,
             late: None,
             library: None,
+            stops: false,
         })
     }
 
@@ -113,6 +116,13 @@ impl Arena {
     pub fn with_scripts(mut self) -> Self {
         let library = Library::new(self.machine.clone());
         self.library = Some(Arc::new(Mutex::new(library)));
+        self
+    }
+
+    /// From now on a run that is watched stops before each step, so that all contexts can be looked at there.
+    #[must_use]
+    pub fn stop_before_steps(mut self) -> Self {
+        self.stops = true;
         self
     }
 

@@ -269,7 +269,7 @@ impl Arena {
             ready: 0,
             waiting: 0,
             under_way: self.late.as_ref().map_or(0, |late| late.to(running)),
-            hardware: Hardware::new(&self.cpus, self.late.as_ref()),
+            hardware: Hardware::new(&self.cpus, &self.contexts, self.late.as_ref()),
         };
         for (index, cpu) in self.cpus.iter().enumerate() {
             let Some(cpu) = cpu.as_ref().filter(|_| index != running) else {
@@ -307,6 +307,10 @@ impl Arena {
         cpu.waiting = false;
         cpu.before_a_step = false;
         // One who watches is told of each step, by who makes it if that can be.
+        let pause_at = match watch {
+            Some(_) if self.stops => steps + 1,
+            _ => pause_at,
+        };
         cpu.stop_after = match watch {
             Some(_) => cpu.counters.verbs,
             None => cpu.counters.verbs + (pause_at - steps) - 1,

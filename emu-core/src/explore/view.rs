@@ -5,6 +5,7 @@
 use super::late::Late;
 use crate::cpu::{Cpu, CpuId};
 use crate::exception::Exception;
+use crate::guest::Context;
 use crate::machine::Machine;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -84,15 +85,21 @@ pub struct StepView<'m> {
 #[derive(Clone, Copy)]
 pub(super) struct Hardware<'m> {
     cpus: &'m [Option<Box<Cpu>>],
+    contexts: &'m [Option<Context>],
     /// The one that makes the step, which may not be among them.
     running: Option<&'m Cpu>,
     late: Option<&'m Late>,
 }
 
 impl<'m> Hardware<'m> {
-    pub fn new(cpus: &'m [Option<Box<Cpu>>], late: Option<&'m Late>) -> Self {
+    pub fn new(
+        cpus: &'m [Option<Box<Cpu>>],
+        contexts: &'m [Option<Context>],
+        late: Option<&'m Late>,
+    ) -> Self {
         Hardware {
             cpus,
+            contexts,
             running: None,
             late,
         }
@@ -138,19 +145,48 @@ impl<'m> StepView<'m> {
     }
 }
 
+impl StepView<'_> {
+    /// A hash of how far each context has come: of every answer that its verbs had. `None` if that is not known:
+    /// the arena has no scripts, or does not stop before each step ([`super::Arena::stop_before_steps`]).
+    pub fn contexts_hash(&self) -> Option<u64> {
+        let (mut to, mut known) = (DefaultHasher::new(), false);
+        for cpu in 0..self.hardware.cpus.len() {
+            let (letters, interrupt) = self.machine.board.look_at(cpu);
+            letters.hash(&mut to);
+            interrupt.is_some().hash(&mut to);
+        }
+        // Contexts without a script are not returned to, so nothing ever switches to them.
+        for context in self.hardware.contexts.iter().flatten() {
+            if let Context::Script(script) = context {
+                script.place().hash(&mut to);
+                known = true;
+            }
+        }
+        let stops = self.hardware.running.is_some_and(|running| {
+            let held = self.hardware.cpus.get(running.id.index());
+            held.is_some_and(Option::is_some)
+        });
+        (stops && known).then(|| to.finish())
+    }
+}
+
 fn hash_cpu(cpu: &Cpu, to: &mut DefaultHasher) {
     (cpu.id, cpu.context, cpu.depth, cpu.waiting).hash(to);
     let due = (cpu.forced_interrupt, cpu.ipi_at.is_some());
     (due, cpu.interrupts_enabled, cpu.tlbsync_done).hash(to);
     cpu.reservation.hash(to);
     cpu.mmu.slb.entries().hash(to);
-    for entry in cpu.mmu.tlb.entries() {
-        entry.hash(to);
-    }
-    for erat in [&cpu.mmu.erat, &cpu.mmu.ierat] {
-        to.write_u8(0);
-        for entry in erat.entries() {
-            entry.hash(to);
-        }
-    }
+    to.write_u64(of_set(cpu.mmu.tlb.entries()));
+    to.write_u64(of_set(cpu.mmu.erat.entries()));
+    to.write_u64(of_set(cpu.mmu.ierat.entries()));
+}
+
+/// A hash of translations, wherever each is held: that decides only which of them is evicted.
+fn of_set<T: Hash>(entries: impl Iterator<Item = T>) -> u64 {
+    let each = entries.map(|entry| {
+        let mut of_one = DefaultHasher::new();
+        entry.hash(&mut of_one);
+        of_one.finish()
+    });
+    each.fold(0, u64::wrapping_add)
 }

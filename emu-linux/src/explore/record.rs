@@ -11,6 +11,7 @@ use emu_mmu::{Ea, Hpt, Ra};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -50,6 +51,8 @@ pub(super) struct StepRecord {
     pub could_pull: u64,
     /// Hash of memory before it.
     pub memory: u64,
+    /// Hash of everything before it that what follows depends on; 0 unless it was asked for.
+    pub state: u64,
 }
 
 /// The CPUs of a mask, a bit each.
@@ -100,9 +103,27 @@ pub(super) struct Recorder {
     pages: BTreeSet<u64>,
     /// A ptesync changes the TLBs of other CPUs: invalidations come late.
     pub late: bool,
+    /// Each step is told with a hash of the state before it.
+    pub hashes_states: bool,
 }
 
 impl Recorder {
+    /// Guest memory, the CPUs, the checkers, what the kernel model keeps beside memory, and all that each task's
+    /// verbs returned.
+    fn state_hash(&self, linux: &Linux, view: &StepView<'_>) -> u64 {
+        let mut to = DefaultHasher::new();
+        view.machine.memory().journal_hash().hash(&mut to);
+        (view.cpu, view.hardware_hash()).hash(&mut to);
+        match view.contexts_hash() {
+            Some(hash) => hash.hash(&mut to),
+            // Like no other.
+            None => (self.steps.len(), std::ptr::from_ref(self).addr()).hash(&mut to),
+        }
+        self.monitor.lock().state_hash().hash(&mut to);
+        linux.kept.values().hash_state(&mut to);
+        to.finish()
+    }
+
     pub fn new(monitor: Arc<Mutex<Monitor>>, hpt: Hpt) -> Self {
         Recorder {
             monitor,
@@ -113,6 +134,7 @@ impl Recorder {
             broke_at: Vec::new(),
             pages: BTreeSet::new(),
             late: false,
+            hashes_states: false,
         }
     }
 
@@ -182,6 +204,10 @@ impl Recorder {
             ready: view.ready,
             could_pull: (0..linux.cpus).filter(pulls).map(|cpu| 1 << cpu).sum(),
             memory: memory.journal_hash(),
+            state: match self.hashes_states {
+                true => self.state_hash(linux, view),
+                false => 0,
+            },
         });
     }
 

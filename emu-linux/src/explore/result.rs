@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 /// What stands behind the number of CPUs in a replay string where invalidations come late.
 pub(super) const LATE: &str = "late";
 
+/// What is left of the bounds.
+pub(super) type Left = [usize; 5];
+
 /// How far a run may depart from the undisturbed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
@@ -40,6 +43,17 @@ impl Bounds {
             departures: bound,
             late: false,
         }
+    }
+
+    /// What a plan leaves of them: preemptions, migrations, switches, walks, and all together.
+    pub(super) fn left(&self, plan: &Plan) -> Left {
+        [
+            self.preemptions.saturating_sub(plan.interrupts()),
+            self.migrations.saturating_sub(plan.wakes()),
+            self.switches.saturating_sub(plan.switches()),
+            self.walks.saturating_sub(plan.walks()),
+            self.departures.saturating_sub(plan.deviations().len()),
+        ]
     }
 
     pub(super) fn allow(&self, plan: &Plan) -> bool {
@@ -90,6 +104,9 @@ pub enum Strategy {
     Exhaustive,
     /// All of them within the bounds, nothing left out.
     Plain,
+    /// All of them within the bounds, but for what follows a state that was seen before with as much of the
+    /// bounds left.
+    States,
     /// As many departures as the bounds allow in all, each before a random step of the undisturbed run (after
     /// Burckhardt, Kothari, Musuvathi and Nagarakatte, "A Randomized Scheduler with Probabilistic Guarantees
     /// of Finding Bugs", ASPLOS 2010, whose priority changes these are).

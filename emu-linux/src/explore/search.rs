@@ -10,7 +10,7 @@
 
 use super::commute::Stretch;
 use super::record::{StepRecord, Touch};
-use super::result::{Best, Bounds, Cell, Part, SoFar, Strategy};
+use super::result::{Best, Bounds, Cell, Left, Part, SoFar, Strategy};
 use super::scenario::ExploreScenario;
 use super::shared::Shared;
 use super::stage::{ExploreError, Ran, Stage};
@@ -28,6 +28,9 @@ use std::collections::{HashMap, HashSet};
 /// circles.
 const STEPS_OF_THE_HUNG: u64 = 2_000;
 
+/// Steps below which no timer interrupt comes of itself: how long ago the last was decides nothing.
+const STEPS_WITHOUT_TICK: u64 = super::set_up::LIMITS.steps_between_ticks;
+
 /// What a search keeps.
 struct Search<'a> {
     stage: Stage,
@@ -41,6 +44,8 @@ struct Search<'a> {
     pages: Vec<Ea>,
     best: Best,
     states: KeySet,
+    /// States that were departed from, each with what was left of the bounds then.
+    seen: Option<HashSet<(u64, Left)>>,
     /// Runs that were not departed from: none is made again when the search begins anew.
     done: HashSet<Plan>,
     schedules: u64,
@@ -84,7 +89,11 @@ impl Search<'_> {
             let from = plan.deviations().last().map_or(0, |d| d.step);
             trace.retain(|step| step.step <= from + STEPS_OF_THE_HUNG);
         }
-        self.states.extend(trace.iter().map(|step| step.memory));
+        let state = |step: &StepRecord| match self.seen {
+            Some(_) => step.state,
+            None => step.memory,
+        };
+        self.states.extend(trace.iter().map(state));
         self.shared.learn(&trace);
         if self.bounds.walks > 0 {
             let pages = self.stage.pages();
@@ -121,7 +130,16 @@ impl Search<'_> {
         // By the last first, so that of two that come to the same the later one stands for both.
         let mut later: HashMap<(CpuId, Turn), usize> = HashMap::new();
         let first = plan.deviations().is_empty();
-        let departures = self.departures(trace, from);
+        let mut departures = self.departures(trace, from);
+        if let Some(seen) = &mut self.seen {
+            let left = self.bounds.left(plan);
+            let new = |step: &StepRecord| {
+                let ticks = step.step >= STEPS_WITHOUT_TICK;
+                ticks || step.step > from && seen.insert((step.state, left))
+            };
+            let new: Vec<bool> = trace.iter().map(new).collect();
+            departures.retain(|&(at, _)| new[at]);
+        }
         // Who shares what is learnt from every run with one departure, and from all that are departed from.
         if left == 1 && !first {
             let leaves = departures.iter().rev().map(|&(at, turn)| Deviation {
@@ -303,6 +321,9 @@ pub fn explore_part(
 ) -> Result<Cell, ExploreError> {
     let name = policy.name().to_owned();
     let mut stage = Stage::new(scenario, policy, cpus)?.with_scripts();
+    if strategy == Strategy::States {
+        stage = stage.with_states();
+    }
     if bounds.late {
         stage = stage.with_late_invalidations();
     }
@@ -311,11 +332,12 @@ pub fn explore_part(
         bounds,
         part,
         cpus,
-        plain: strategy == Strategy::Plain,
+        plain: matches!(strategy, Strategy::Plain | Strategy::States),
         shared: Shared::default(),
         pages: Vec::new(),
         best: Best::default(),
         states: KeySet::default(),
+        seen: (strategy == Strategy::States).then(HashSet::new),
         done: HashSet::new(),
         schedules: 0,
         steps: 0,
@@ -324,7 +346,7 @@ pub fn explore_part(
     };
     let most = bounds.departures.max(1);
     match strategy {
-        Strategy::Exhaustive | Strategy::Plain => search.exhaust()?,
+        Strategy::Exhaustive | Strategy::Plain | Strategy::States => search.exhaust()?,
         Strategy::Pct { schedules, seed } => {
             search.sample((most, most), schedules, seed, cpus)?;
         }
@@ -332,7 +354,10 @@ pub fn explore_part(
             search.sample((1, most * 4), schedules, seed, cpus)?;
         }
     }
-    let all = matches!(strategy, Strategy::Exhaustive | Strategy::Plain);
+    let all = matches!(
+        strategy,
+        Strategy::Exhaustive | Strategy::Plain | Strategy::States
+    );
     let (violations, unfinished) =
         search
             .best

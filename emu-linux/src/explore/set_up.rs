@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// A run may be so long.
-const LIMITS: Limits = Limits {
+pub(super) const LIMITS: Limits = Limits {
     steps_between_ticks: 4_000,
     steps_max: 20_000,
     waits_max: 60,

@@ -305,6 +305,13 @@ impl Stage {
         &self.linux
     }
 
+    /// From now on each recorded step tells the state before it, as a hash.
+    pub fn with_states(mut self) -> Self {
+        self.arena = self.arena.with_scripts().stop_before_steps();
+        self.recorder.lock().hashes_states = true;
+        self
+    }
+
     /// From now on guest code runs only to find out what it does.
     pub fn with_scripts(mut self) -> Self {
         self.arena = self.arena.with_scripts();

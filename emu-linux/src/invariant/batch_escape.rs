@@ -31,6 +31,7 @@
 //! On threads: exact, as a checked run takes turns. Without them it would hold only for what the page-table
 //! lock orders: hash faults take none.
 
+use super::mark::hash_of_set;
 use super::page::{self, Page};
 use crate::key_map::KeyMap;
 use crate::layout::{PteBits, SlotRecord};
@@ -39,6 +40,7 @@ use crate::tracepoint::{Moment, Tracepoint};
 use emu_mmu::Ra;
 use std::collections::VecDeque;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// Name of the rule.
 pub(super) const NAME: &str = "batch-escape";
@@ -139,6 +141,23 @@ fn key(page: Page) -> u64 {
 }
 
 impl BatchEscape {
+    /// What decides what may break.
+    pub fn hash_state(&self, to: &mut impl Hasher) {
+        let waiting = self.waiting.iter().map(|(key, w)| {
+            let page = (w.page.0, w.page.1);
+            (
+                key,
+                page,
+                (w.slot, w.pte),
+                w.since.task,
+                (w.forgotten, w.moved),
+            )
+        });
+        hash_of_set(waiting).hash(to);
+        hash_of_set(self.by_pte.iter()).hash(to);
+        hash_of_set(self.recent.iter()).hash(to);
+    }
+
     /// An event of Linux: an entry begins to wait. The PTE was changed just before; if that left it present
     /// and not hashed, it has forgotten the slot already.
     #[inline]

@@ -39,6 +39,7 @@ mod pending;
 mod tests;
 
 use super::history::{page_words, segment_words};
+use super::mark::hash_of_set;
 use crate::key_map::KeyMap;
 use crate::tracepoint::{Moment, Tracepoint};
 use emu_core::{CpuId, Cycles};
@@ -47,6 +48,7 @@ use flushed::Flushed;
 use pending::{Chain, Pending};
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// Name of the rule.
 pub(super) const NAME: &str = "lost-flush";
@@ -182,6 +184,17 @@ cloned_by_field!(LostFlush {
 });
 
 impl LostFlush {
+    /// What decides what may break.
+    pub fn hash_state(&self, to: &mut impl Hasher) {
+        let pending = self.pending.entries().map(|e| {
+            let page = (e.vpn, e.segment, e.size);
+            (page, e.slot, (e.pte, e.frame), (e.task, e.in_section))
+        });
+        hash_of_set(pending).hash(to);
+        let tasks = self.tasks.iter();
+        hash_of_set(tasks.map(|(task, t)| (task, t.depth, t.batch_left))).hash(to);
+    }
+
     /// Entries queued so far.
     pub fn queued(&self) -> u64 {
         self.queued

@@ -1,9 +1,11 @@
 //! What a monitor is at some moment, to be brought back to it: an exploration returns there over and over.
 //!
-//! Owns the copy. The table of HPTEs is too large to be copied: its rule remembers what changed.
+//! Owns the copy, and the hash by which two moments are told apart. The table of HPTEs is too large to be copied:
+//! its rule remembers what changed.
 
 use super::Monitor;
 use emu_mmu::Ra;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// `Clone`, with a `clone_from` that uses the memory there is: a derived one makes it anew.
 macro_rules! cloned_by_field {
@@ -91,4 +93,30 @@ impl Monitor {
         self.log.clone_from(log);
         self.told = *told;
     }
+
+    /// A hash of all that decides what may break from now on and of what broke, but for what guest memory says
+    /// too: two monitors that differ in it may judge the same events differently. When something happened, and
+    /// how often, decides nothing.
+    pub(crate) fn state_hash(&self) -> u64 {
+        let mut to = DefaultHasher::new();
+        self.batch_escape.hash_state(&mut to);
+        self.flushing.hash_state(&mut to);
+        self.served.hash_state(&mut to);
+        self.stuck_lock.hash_state(&mut to);
+        self.lost_flush.hash_state(&mut to);
+        self.unbalanced_preempt.hash_state(&mut to);
+        self.broken().hash(&mut to);
+        to.finish()
+    }
+}
+
+/// A hash of a set of things, whatever their order.
+pub(super) fn hash_of_set<T: Hash>(things: impl Iterator<Item = T>) -> u64 {
+    things
+        .map(|thing| {
+            let mut of_one = DefaultHasher::new();
+            thing.hash(&mut of_one);
+            of_one.finish()
+        })
+        .fold(0, u64::wrapping_add)
 }

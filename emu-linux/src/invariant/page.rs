@@ -3,9 +3,11 @@
 //! Owns a decoder of the entry's first doubleword and the flushes under way, for the rules that need
 //! either. Takes every large page for one of 64K: Linux bolts those of 16M once and never flushes them.
 
+use super::mark::hash_of_set;
 use crate::key_map::KeyMap;
 use crate::tracepoint::Tracepoint;
 use emu_mmu::{Ra, SegmentSize, Vpn};
+use std::hash::{Hash, Hasher};
 
 /// V and L of an HPTE's first doubleword (Power ISA 2.07 Book III-S 5.7.7.1).
 const HPTE_V_VALID: u64 = 1;
@@ -87,6 +89,12 @@ pub(super) enum Part {
 }
 
 impl Flushing {
+    /// What decides what an invalidation is part of.
+    pub fn hash_state(&self, to: &mut impl Hasher) {
+        let left = self.left.iter();
+        hash_of_set(left.map(|(task, left)| (task, left.invalidations, left.batch))).hash(to);
+    }
+
     /// An event of Linux.
     #[inline]
     pub fn tracepoint(&mut self, task: u64, tp: &Tracepoint) {

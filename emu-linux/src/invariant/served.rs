@@ -23,6 +23,7 @@
 //! was looked up, and a CPU does what others invalidated when its turn begins. Without them an access
 //! served before an invalidation could be told after its ptesync.
 
+use super::mark::hash_of_set;
 use super::page::Page;
 use crate::key_map::KeyMap;
 use crate::tracepoint::Tracepoint;
@@ -30,6 +31,7 @@ use emu_core::CpuId;
 use emu_mmu::{Ea, PageSize, Ra, TlbInvalidate};
 use std::collections::VecDeque;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// Flushed pages that are remembered.
 const FLUSHED_MAX: usize = 1 << 16;
@@ -147,6 +149,19 @@ fn key(page: Page) -> u64 {
 }
 
 impl Served {
+    /// What decides what may break.
+    pub fn hash_state(&self, to: &mut impl Hasher) {
+        hash_of_set(self.free.keys()).hash(to);
+        let old = self.old.iter().map(|(key, old)| {
+            let newest = old.newest.map(|n| (n.hpte, n.elsewhere, n.denies));
+            (key, old.size, old.frame, old.dead, newest)
+        });
+        hash_of_set(old).hash(to);
+        self.issued.hash(to);
+        hash_of_set(self.by_hpte.iter()).hash(to);
+        hash_of_set(self.last_r.iter()).hash(to);
+    }
+
     /// Bytes of a frame of the page allocator.
     pub fn frame_bytes(&mut self, bytes: u64) {
         self.frame_extra = (bytes / PAGE_BYTES).max(1).ilog2();

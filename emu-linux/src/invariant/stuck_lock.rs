@@ -13,10 +13,12 @@
 //!
 //! On threads: exact, with turns or without: a bit's owner is one task, which tells of both stores.
 
+use super::mark::hash_of_set;
 use crate::tracepoint::{Moment, Tracepoint};
 use emu_core::Step;
 use emu_mmu::Ra;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// Name of the rule.
 pub(super) const NAME: &str = "stuck-lock";
@@ -96,6 +98,16 @@ pub(super) struct StuckLock {
 cloned_by_field!(StuckLock { held });
 
 impl StuckLock {
+    /// What decides what may break.
+    pub fn hash_state(&self, to: &mut impl Hasher) {
+        hash_of_set(
+            self.held
+                .iter()
+                .map(|held| (held.ra, held.at.task, held.step)),
+        )
+        .hash(to);
+    }
+
     /// A doubleword of the hash table changed.
     #[inline]
     pub fn table_store(&mut self, at: Moment, ra: Ra, old: u64, new: u64, step: Step) {

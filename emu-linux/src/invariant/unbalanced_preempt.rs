@@ -18,8 +18,10 @@
 //!
 //! On threads: exact, with turns or without: count and locks are judged by their own task.
 
+use super::mark::hash_of_set;
 use crate::tracepoint::Tracepoint;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// Name of the rule.
 pub(super) const NAME: &str = "unbalanced-preempt";
@@ -90,6 +92,11 @@ pub(super) struct UnbalancedPreempt {
 cloned_by_field!(UnbalancedPreempt { held });
 
 impl UnbalancedPreempt {
+    /// What decides what may break.
+    pub fn hash_state(&self, to: &mut impl Hasher) {
+        hash_of_set(self.held.iter().map(|held| (held.lock, held.task))).hash(to);
+    }
+
     /// An event of `task`; the violation, if it is one.
     #[inline]
     pub fn tracepoint(&mut self, task: u64, tp: &Tracepoint) -> Option<Unbalanced> {

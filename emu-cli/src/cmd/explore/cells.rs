@@ -72,6 +72,7 @@ fn strategy(args: &ExploreArgs) -> Strategy {
     match args.strategy {
         StrategyName::Exhaustive => Strategy::Exhaustive,
         StrategyName::Plain => Strategy::Plain,
+        StrategyName::States => Strategy::States,
         StrategyName::Pct => Strategy::Pct { schedules, seed },
         StrategyName::Random => Strategy::Random { schedules, seed },
     }

@@ -49,7 +49,7 @@ pub fn plan(args: &PlanArgs, cells: &[(String, &'static str, u16)]) -> Result<u8
     let place = super::place(args.search.output.output.as_deref())?;
     refuse_unplanned(&args.search)?;
     let how = How::typed(&args.search);
-    let sampled = !matches!(how.strategy, Strategy::Exhaustive | Strategy::Plain);
+    let sampled = matches!(how.strategy, Strategy::Pct { .. } | Strategy::Random { .. });
     ensure!(
         args.parts == 1 || !sampled,
         "`--parts` splits an exhaustive search; random runs are split by `--seed`"

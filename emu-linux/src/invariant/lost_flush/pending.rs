@@ -69,6 +69,11 @@ cloned_by_field!(Pending {
 });
 
 impl Pending {
+    /// All that pend.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.nodes.iter().flatten().map(|node| &node.entry)
+    }
+
     /// How many pend.
     pub fn len(&self) -> usize {
         self.nodes.len() - self.free.len()
