@@ -11,7 +11,7 @@ mod rows;
 use crate::addr::{Ea, PageSize, Ra, SegmentSize, Vpn};
 use crate::hpte::HpteR;
 use crate::invalidate::TlbInvalidate;
-use crate::protect::{Access, ClassKeys, check};
+use crate::protect::{Access, allowed};
 use crate::replace::{GeometryError, Replacement, Replacer, TlbGeometry};
 use crate::tlb::names;
 use pages::{Look, Pages};
@@ -54,6 +54,32 @@ const fn permit_bit(pr: bool, access: Access) -> u32 {
         Access::Store => 2,
     };
     a + if pr { 4 } else { 0 }
+}
+
+/// Whether pp allows loads (bit 0) and stores (bit 1), by pp and storage key (bit 3).
+const ALLOWED: [u8; 16] = {
+    let mut of = [0; 16];
+    let mut index = 0;
+    while index < 16 {
+        let (pp, key) = (index as u8 & 7, index >= 8);
+        let load = allowed(pp, key, Access::Load) as u8;
+        of[index] = load | (allowed(pp, key, Access::Store) as u8) << 1;
+        index += 1;
+    }
+    of
+};
+
+/// The accesses that an entry needs nothing more for, without class keys.
+#[inline]
+fn permits_of(entry: &EratEntry) -> u8 {
+    let executable = !(entry.n || entry.r.n() || entry.r.g());
+    let of_key = |key: bool| {
+        let allowed = ALLOWED[usize::from(entry.r.pp() & 7 | (key as u8) << 3)];
+        let fetch = u8::from(executable) & allowed;
+        let store = u8::from(entry.r.c()) & allowed >> 1;
+        fetch | (allowed & 1) << 1 | store << 2
+    };
+    of_key(entry.ks) | of_key(entry.kp) << 4
 }
 
 /// What a hit needs, beside the full entry.
@@ -205,16 +231,7 @@ impl Erat {
             entry.ra.align_down(PageSize::P4K),
         );
         let entry = EratEntry { ea, ra, ..entry };
-        let mut permits = 0;
-        for pr in [false, true] {
-            for access in [Access::Fetch, Access::Load, Access::Store] {
-                let key = if pr { entry.kp } else { entry.ks };
-                let changed = access != Access::Store || entry.r.c();
-                if changed && check(entry.r, key, entry.n, access, &ClassKeys::default()).is_ok() {
-                    permits |= 1 << permit_bit(pr, access);
-                }
-            }
-        }
+        let permits = permits_of(&entry);
         let slot = self.slot_for(ea);
         self.clear(slot);
         self.tags[slot] = tag(ea);
@@ -303,5 +320,32 @@ impl Erat {
             .zip(&self.slots)
             .filter(|(t, _)| **t != 0)
             .map(|(_, s)| &s.entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protect::{ClassKeys, check};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_entry_permits_what_the_check_allows(
+            r: u64,
+            bits in prop::array::uniform3(any::<bool>()),
+        ) {
+            let [ks, kp, n] = bits;
+            let entry = EratEntry { ks, kp, n, r: HpteR(r), ..EratEntry::default() };
+            for pr in [false, true] {
+                for access in [Access::Fetch, Access::Load, Access::Store] {
+                    let key = if pr { kp } else { ks };
+                    let allowed = check(entry.r, key, n, access, &ClassKeys::default()).is_ok();
+                    let changed = access != Access::Store || entry.r.c();
+                    let permits = permits_of(&entry) >> permit_bit(pr, access) & 1 != 0;
+                    prop_assert_eq!(permits, allowed && changed, "{:?} {:?}", pr, access);
+                }
+            }
+        }
     }
 }

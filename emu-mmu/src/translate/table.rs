@@ -3,7 +3,7 @@
 
 use super::walk_memory::group;
 use super::{Probe, RcStep, Walk, WalkMemory};
-use crate::addr::{self, Ea, PageSize, Ra};
+use crate::addr::{self, Ea, HpteIndex, PageSize, Ra};
 use crate::choices::{HptMultihit, MustBeZero};
 use crate::hpt::Hpt;
 use crate::hpte::{Hpte, HpteFormat, HpteR, HpteV};
@@ -77,9 +77,20 @@ pub(super) fn search<M: WalkMemory>(
     for (index, want) in groups {
         walk.groups_read += 1;
         let word = want.with_valid().0 & mask;
-        if plain && memory.match_group(hpt.group_ra(index), word, mask)? == 0 {
+        let alike = match plain {
+            true => memory.match_group(hpt.group_ra(index), word, mask)?,
+            false => u8::MAX,
+        };
+        if alike == 0 {
             walk.entries_compared += 8;
             continue;
+        }
+        if alike.is_power_of_two() && rules.multihit == HptMultihit::First {
+            let slot = alike.trailing_zeros() as u8;
+            if let Some(hit) = only_one(memory, hpt, index.slot(slot), (word, mask), rules, base)? {
+                walk.entries_compared += slot + 1;
+                return Ok(hit);
+            }
         }
         let (pteg, hits) = loop {
             let raw = group(memory, hpt.group_ra(index))?;
@@ -113,6 +124,32 @@ pub(super) fn search<M: WalkMemory>(
         walk.entries_compared += 8;
     }
     Ok(first)
+}
+
+/// The one entry of a group that matched, if it is as it was and has a page size: then the others need not be
+/// read.
+#[inline(always)]
+fn only_one<M: WalkMemory>(
+    memory: &M,
+    hpt: &Hpt,
+    index: HpteIndex,
+    (word, mask): (u64, u64),
+    rules: &Rules,
+    base: PageSize,
+) -> Result<Option<Search>, MemoryError> {
+    let (v, r) = memory.load_entry(hpt.group_ra(index.group()), (index.0 & 7) as u8)?;
+    let (ra, hpte) = (
+        hpt.hpte_ra(index),
+        Hpte {
+            v: HpteV(v),
+            r: HpteR(r),
+        },
+    );
+    if v & mask != word || !memory.still_holds(ra, v)? {
+        return Ok(None);
+    }
+    let actual = rules.actual(hpte, base);
+    Ok(actual.map(|actual| Search::Hit(ra, hpte, actual)))
 }
 
 /// Sets R, and C for a store, by byte stores as hardware does (Power ISA 2.07 Book III-S 5.7.8): no

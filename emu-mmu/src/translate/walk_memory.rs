@@ -26,6 +26,17 @@ pub trait WalkMemory {
         Ok(u8::MAX)
     }
 
+    /// The two doublewords of one entry of the group at `ra`, the first read before the second.
+    ///
+    /// # Errors
+    /// As [`Self::load_group`].
+    #[inline(always)]
+    fn load_entry(&self, ra: Ra, slot: u8) -> Result<(u64, u64), MemoryError> {
+        let words = self.load_group(ra)?;
+        let first = usize::from(slot & 7) * 2;
+        Ok((words[first], words[first + 1]))
+    }
+
     /// Stores a byte, atomically: R or C.
     ///
     /// # Errors
@@ -54,6 +65,12 @@ impl WalkMemory for GuestMemory {
     #[inline(always)]
     fn match_group(&self, ra: Ra, want: u64, mask: u64) -> Result<u8, MemoryError> {
         GuestMemory::match_group(self, ra, want, mask)
+    }
+
+    #[inline(always)]
+    fn load_entry(&self, ra: Ra, slot: u8) -> Result<(u64, u64), MemoryError> {
+        let at = ra + u64::from(slot & 7) * 16;
+        Ok((self.load_u64(at)?, self.load_u64(at + 8)?))
     }
 
     #[inline(always)]
