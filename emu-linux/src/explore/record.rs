@@ -151,6 +151,24 @@ impl Recorder {
         self.told = self.monitor.lock().told();
     }
 
+    /// A recorded run begins in the midst, before the last step of `before`: with the steps of a run that parts
+    /// from it there, and what that one broke.
+    pub fn begin_after(&mut self, before: &[StepRecord], broke_at: &[(&'static str, u64)]) {
+        self.begin();
+        self.steps.extend_from_slice(before);
+        if let Some(step) = self.steps.last_mut() {
+            (step.label, step.touches) = (None, SmallVec::new());
+        }
+        for (index, step) in self.steps.iter().enumerate() {
+            let cpu = step.cpu.index();
+            self.last.resize(self.last.len().max(cpu + 1), usize::MAX);
+            self.last[cpu] = index;
+        }
+        let broken = self.monitor.lock().broken();
+        let so_far = broke_at.iter().filter(|(kind, _)| broken.contains(kind));
+        self.broke_at.extend(so_far);
+    }
+
     /// The steps of the run, and what broke at which.
     pub fn take(&mut self) -> (Vec<StepRecord>, Vec<(&'static str, u64)>) {
         self.note_checked();

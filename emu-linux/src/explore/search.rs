@@ -8,6 +8,8 @@
 //!
 //! Refuses to judge: what broke, the checkers say.
 
+mod sample;
+
 use super::commute::Stretch;
 use super::record::{StepRecord, Touch};
 use super::result::{Best, Bounds, Cell, Left, Part, SoFar, Strategy};
@@ -19,8 +21,6 @@ use crate::lazy_mmu::LazyMmuPolicy;
 use emu_core::CpuId;
 use emu_core::explore::{ArenaEnd, Deviation, Plan, Turn};
 use emu_mmu::Ea;
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use smallvec::SmallVec;
 use std::collections::{HashMap, HashSet};
 
@@ -30,6 +30,15 @@ const STEPS_OF_THE_HUNG: u64 = 2_000;
 
 /// Steps below which no timer interrupt comes of itself: how long ago the last was decides nothing.
 const STEPS_WITHOUT_TICK: u64 = super::set_up::LIMITS.steps_between_ticks;
+
+/// Recorded runs that are made together, and kept until each was departed from.
+const RUN_TOGETHER: usize = 16;
+
+/// A run of which each step was noted.
+struct Recorded {
+    steps: Vec<StepRecord>,
+    broke_at: Vec<(&'static str, u64)>,
+}
 
 /// What a search keeps.
 struct Search<'a> {
@@ -55,15 +64,11 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Runs a plan; with `trace`, gives what each step did. What came of it is noted.
-    fn run(
-        &mut self,
-        plan: &Plan,
-        trace: Option<&mut Vec<StepRecord>>,
-    ) -> Result<(ArenaEnd, u64), ExploreError> {
-        let ran = self.stage.run(plan, trace)?;
+    /// Runs a plan; gives its steps. What came of it is noted.
+    fn run(&mut self, plan: &Plan) -> Result<u64, ExploreError> {
+        let ran = self.stage.run(plan, None)?;
         self.note(plan, &ran);
-        Ok((ran.end, ran.steps))
+        Ok(ran.steps)
     }
 
     /// Counts a run, and keeps what it broke.
@@ -82,25 +87,56 @@ impl Search<'_> {
     }
 
     /// Runs a plan, and notes what each step did.
-    fn recorded(&mut self, plan: &Plan) -> Result<Vec<StepRecord>, ExploreError> {
-        let mut trace = Vec::new();
-        let (end, _) = self.run(plan, Some(&mut trace))?;
-        if end == ArenaEnd::Hung {
+    fn recorded(&mut self, plan: &Plan) -> Result<Recorded, ExploreError> {
+        let mut steps = Vec::new();
+        let ran = self.stage.run(plan, Some(&mut steps))?;
+        Ok(self.learn(plan, ran, steps))
+    }
+
+    /// Notes what a recorded run came to, and what each step did.
+    fn learn(&mut self, plan: &Plan, ran: Ran, mut steps: Vec<StepRecord>) -> Recorded {
+        self.note(plan, &ran);
+        if ran.end == ArenaEnd::Hung {
             let from = plan.deviations().last().map_or(0, |d| d.step);
-            trace.retain(|step| step.step <= from + STEPS_OF_THE_HUNG);
+            steps.retain(|step| step.step <= from + STEPS_OF_THE_HUNG);
         }
         let state = |step: &StepRecord| match self.seen {
             Some(_) => step.state,
             None => step.memory,
         };
-        self.states.extend(trace.iter().map(state));
-        self.shared.learn(&trace);
+        self.states.extend(steps.iter().map(state));
+        self.shared.learn(&steps);
         if self.bounds.walks > 0 {
             let pages = self.stage.pages();
             self.shared.grown |= pages.len() > self.pages.len();
             self.pages = pages;
         }
-        Ok(trace)
+        Recorded {
+            steps,
+            broke_at: ran.broke_at,
+        }
+    }
+
+    /// Runs a plan with one more departure, for each of a few, the last first, and gives what each step did.
+    fn record_few(
+        &mut self,
+        plan: &Plan,
+        of: &Recorded,
+        few: &[(usize, Deviation)],
+    ) -> Result<Vec<(Ran, Vec<StepRecord>)>, ExploreError> {
+        let departures: Vec<Deviation> = few.iter().rev().map(|(_, d)| *d).collect();
+        // A walk may come before the step that the plan's last departure comes before.
+        let mut all = match self.bounds.walks == 0 && self.seen.is_none() {
+            true => (self.stage).recorded_branches(plan, (&of.steps, &of.broke_at), &departures)?,
+            false => Vec::new(),
+        };
+        for departure in departures.iter().skip(all.len()) {
+            let mut steps = Vec::new();
+            let ran = self.stage.run(&plan.and(*departure), Some(&mut steps))?;
+            all.push((ran, steps));
+        }
+        all.reverse();
+        Ok(all)
     }
 
     /// Runs plans that are not departed from: `plan` and one more departure each, by the last first.
@@ -123,12 +159,11 @@ impl Search<'_> {
     fn descend(
         &mut self,
         plan: &Plan,
-        trace: &[StepRecord],
+        of: &Recorded,
         from: u64,
         left: usize,
     ) -> Result<(), ExploreError> {
-        // By the last first, so that of two that come to the same the later one stands for both.
-        let mut later: HashMap<(CpuId, Turn), usize> = HashMap::new();
+        let trace = &of.steps;
         let first = plan.deviations().is_empty();
         let mut departures = self.departures(trace, from);
         if let Some(seen) = &mut self.seen {
@@ -140,50 +175,68 @@ impl Search<'_> {
             let new: Vec<bool> = trace.iter().map(new).collect();
             departures.retain(|&(at, _)| new[at]);
         }
+        // By the last first, so that of two that come to the same the later one stands for both.
+        let all = departures.into_iter().enumerate().rev();
+        let all = all.map(|(number, (at, turn))| {
+            let step = trace[at].step;
+            (number, at, Deviation { step, turn })
+        });
+        let mut all: Vec<(usize, usize, Deviation)> = all.collect();
+        all.retain(|(_, _, departure)| self.bounds.allow(&plan.and(*departure)));
         // Who shares what is learnt from every run with one departure, and from all that are departed from.
         if left == 1 && !first {
-            let leaves = departures.iter().rev().map(|&(at, turn)| Deviation {
-                step: trace[at].step,
-                turn,
-            });
-            let leaves = leaves.filter(|leaf| self.bounds.allow(&plan.and(*leaf)));
-            return self.leaves(plan, leaves.collect());
+            return self.leaves(plan, all.iter().map(|(_, _, d)| *d).collect());
         }
-        for (number, (at, turn)) in departures.into_iter().enumerate().rev() {
-            let own = !first || self.part.has(number);
-            let counted = self.schedules;
-            let step = trace[at].step;
-            let next = plan.and(Deviation { step, turn });
-            if self.stopped || !self.bounds.allow(&next) {
-                continue;
+        if left == 1 {
+            all.retain(|(_, _, departure)| self.done.insert(plan.and(*departure)));
+        }
+        let mut later: HashMap<(CpuId, Turn), usize> = HashMap::new();
+        for few in all.chunks(RUN_TOGETHER) {
+            if self.stopped {
+                break;
             }
-            if left == 1 {
-                if self.done.insert(next.clone()) {
-                    self.recorded(&next)?;
-                }
+            let places: Vec<(usize, Deviation)> = few.iter().map(|&(_, at, d)| (at, d)).collect();
+            let ran = self.record_few(plan, of, &places)?;
+            for (&(number, at, departure), (ran, steps)) in few.iter().zip(ran) {
+                let own = !first || self.part.has(number);
+                let counted = self.schedules;
+                let next = plan.and(departure);
+                let child = self.learn(&next, ran, steps);
                 self.count_from(counted, own);
-                continue;
-            }
-            let child = self.recorded(&next)?;
-            self.count_from(counted, own);
-            let end = later.insert((trace[at].cpu, turn), at);
-            let stretch = end.and_then(|end| Stretch::of(&trace[at..end], &trace[end]));
-            let stretch = stretch.filter(|stretch| {
-                // What a walk finds depends on every change of the table before it.
-                !(self.plain || self.bounds.walks > 0 && stretch.mmu)
-            });
-            let from = match (turn, stretch) {
-                // Nobody went on: something else may still happen before the same step.
-                (Turn::Walk(..), _) => Some(step - 1),
-                // Before that step, a departure is the same as one after the stretch.
-                (_, Some(stretch)) => stretch.concerned_by(child.get(at + 1..).unwrap_or_default()),
-                (_, None) => Some(step),
-            };
-            if let Some(from) = from.filter(|_| own) {
-                self.descend(&next, &child, from, left - 1)?;
+                if left == 1 || self.stopped {
+                    continue;
+                }
+                let end = later.insert((trace[at].cpu, departure.turn), at);
+                let from = self.next_from(trace, (at, end), departure, &child.steps);
+                if let Some(from) = from.filter(|_| own) {
+                    self.descend(&next, &child, from, left - 1)?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// The step after which a run with one more departure, before step `at` of a trace, is departed from again;
+    /// `None` if each such run comes to the same as one that departs at `end`, the next like it, instead.
+    fn next_from(
+        &self,
+        trace: &[StepRecord],
+        (at, end): (usize, Option<usize>),
+        Deviation { step, turn }: Deviation,
+        child: &[StepRecord],
+    ) -> Option<u64> {
+        let stretch = end.and_then(|end| Stretch::of(&trace[at..end], &trace[end]));
+        let stretch = stretch.filter(|stretch| {
+            // What a walk finds depends on every change of the table before it.
+            !(self.plain || self.bounds.walks > 0 && stretch.mmu)
+        });
+        match (turn, stretch) {
+            // Nobody went on: something else may still happen before the same step.
+            (Turn::Walk(..), _) => Some(step - 1),
+            // Before that step, a departure is the same as one after the stretch.
+            (_, Some(stretch)) => stretch.concerned_by(child.get(at + 1..).unwrap_or_default()),
+            (_, None) => Some(step),
+        }
     }
 
     /// Another part's runs are not counted.
@@ -254,36 +307,6 @@ impl Search<'_> {
                 return Ok(());
             }
         }
-    }
-
-    /// Departures before random steps of the undisturbed run, between `least` and `most` of them.
-    fn sample(
-        &mut self,
-        (least, most): (usize, usize),
-        schedules: u64,
-        seed: u64,
-        cpus: u16,
-    ) -> Result<(), ExploreError> {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let (_, steps) = self.run(&Plan::undisturbed(), None)?;
-        while self.schedules < schedules && !self.stopped {
-            let count = rng.random_range(least..=most);
-            let mut at: Vec<u64> = (0..count).map(|_| rng.random_range(1..=steps)).collect();
-            at.sort_unstable();
-            at.dedup();
-            let mut plan = Plan::undisturbed();
-            for step in at {
-                let cpu = CpuId(rng.random_range(0..cpus));
-                let turn = match rng.random_range(0..if cpus > 1 { 3 } else { 1 }) {
-                    0 => Turn::Interrupt,
-                    1 => Turn::SwitchTo(cpu),
-                    _ => Turn::Wake(cpu),
-                };
-                plan = plan.and(Deviation { step, turn });
-            }
-            self.run(&plan, None)?;
-        }
-        Ok(())
     }
 }
 

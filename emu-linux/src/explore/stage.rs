@@ -187,22 +187,56 @@ impl Stage {
         plan: &Plan,
         trace: Option<&mut Vec<StepRecord>>,
     ) -> Result<Ran, ExploreError> {
-        self.begin(trace.is_some());
-        let mut broke_at = Vec::new();
-        let (end, steps) = match trace {
-            None => self.arena.run(plan, None)?,
-            Some(trace) => {
-                self.recorder.lock().begin();
-                let (recorder, linux) = (self.recorder.clone(), self.linux.clone());
-                let mut watch = |view: emu_core::explore::StepView<'_>| {
-                    recorder.lock().step(&linux, &view);
-                };
-                let ran = self.arena.run(plan, Some(&mut watch))?;
-                (*trace, broke_at) = self.recorder.lock().take();
-                ran
-            }
+        self.begin();
+        self.arena.begin()?;
+        let Some(trace) = trace else {
+            let (end, steps) = self.arena.finish(plan, None)?;
+            return Ok(self.ran(end, steps, Vec::new()));
         };
-        Ok(self.ran(end, steps, broke_at))
+        self.recorder.lock().begin();
+        let (ran, steps) = self.finish_recorded(plan)?;
+        *trace = steps;
+        Ok(ran)
+    }
+
+    /// Goes on to the end of a plan's run, and gives what each step did.
+    fn finish_recorded(&mut self, plan: &Plan) -> Result<(Ran, Vec<StepRecord>), ExploreError> {
+        let all = Monitor::INTEREST.and(emu_core::Interest::ACCESSES);
+        self.arena.machine().set_interest(all);
+        let (recorder, linux) = (self.recorder.clone(), self.linux.clone());
+        let mut watch = |view: emu_core::explore::StepView<'_>| {
+            recorder.lock().step(&linux, &view);
+        };
+        let finished = self.arena.finish(plan, Some(&mut watch));
+        self.arena.machine().set_interest(Monitor::INTEREST);
+        let (end, steps) = finished?;
+        let (trace, broke_at) = self.recorder.lock().take();
+        Ok((self.ran(end, steps, broke_at), trace))
+    }
+
+    /// As [`Stage::branches`], and gives what each step did; `trace` and `broke_at` are of the plan's own run.
+    pub fn recorded_branches(
+        &mut self,
+        plan: &Plan,
+        (trace, broke_at): (&[StepRecord], &[(&'static str, u64)]),
+        departures: &[Deviation],
+    ) -> Result<Vec<(Ran, Vec<StepRecord>)>, ExploreError> {
+        self.begin();
+        self.arena.begin()?;
+        let mut all = Vec::new();
+        for departure in departures {
+            let ended = self.arena.go_to(plan, departure.step)?;
+            let before = trace.partition_point(|step| step.step <= departure.step);
+            if ended.is_some() {
+                break;
+            }
+            self.part()?;
+            (self.recorder.lock()).begin_after(&trace[..before], broke_at);
+            self.arena.depart(departure.turn);
+            all.push(self.finish_recorded(plan)?);
+            self.return_to_parting()?;
+        }
+        Ok(all)
     }
 
     /// Runs a plan with one more departure, for each of `departures`, which are in the order of their steps and
@@ -213,7 +247,7 @@ impl Stage {
         departures: &[Deviation],
         each: &mut dyn FnMut(usize, Ran) -> bool,
     ) -> Result<(), ExploreError> {
-        self.begin(false);
+        self.begin();
         self.arena.begin()?;
         for (number, departure) in departures.iter().enumerate() {
             let ended = self.arena.go_to(plan, departure.step)?;
@@ -235,17 +269,13 @@ impl Stage {
     }
 
     /// Brings the checkers and the kernel model's own records back to where runs begin.
-    fn begin(&mut self, recorded: bool) {
+    fn begin(&mut self) {
         self.linux.begin_again(&self.kept);
         let mut monitor = self.monitor.lock();
         monitor.return_to(&self.base);
         monitor.keep_history(self.tells);
         drop(monitor);
-        let interest = match recorded {
-            true => Monitor::INTEREST.and(emu_core::Interest::ACCESSES),
-            false => Monitor::INTEREST,
-        };
-        self.arena.machine().set_interest(interest);
+        self.arena.machine().set_interest(Monitor::INTEREST);
     }
 
     fn part(&mut self) -> Result<(), ExploreError> {
