@@ -46,6 +46,8 @@ pub struct Arena {
     library: Option<Arc<Mutex<Library>>>,
     /// A run that is watched stops before each step.
     pub(super) stops: bool,
+    /// Steps made by all runs together.
+    pub(super) made: u64,
 }
 
 impl std::fmt::Debug for Arena {
@@ -107,6 +109,7 @@ impl Arena {
             late: None,
             library: None,
             stops: false,
+            made: 0,
         })
     }
 
@@ -133,6 +136,11 @@ impl Arena {
         self.machine.late.store(true, Ordering::Relaxed);
         self.late = Some(Late::new(self.base.len()));
         self
+    }
+
+    /// Steps that all runs so far made together: those that runs have in common and that were made once, once.
+    pub fn steps_made(&self) -> u64 {
+        self.made
     }
 
     /// The machine.

@@ -306,6 +306,7 @@ impl Arena {
         };
         cpu.waiting = false;
         cpu.before_a_step = false;
+        let verbs_before = cpu.counters.verbs;
         // One who watches is told of each step, by who makes it if that can be.
         let pause_at = match watch {
             Some(_) if self.stops => steps + 1,
@@ -340,6 +341,7 @@ impl Arena {
             (context, _) => context.resume(cpu),
         };
         self.contexts[context_id.index()] = Some(context);
+        self.made += cpu.counters.verbs - verbs_before;
         match outcome {
             Outcome::Paused(Pause::Wait) => cpu.waiting = true,
             Outcome::Paused(Pause::Budget) => cpu.before_a_step = true,

@@ -168,6 +168,9 @@ pub struct Cell {
     pub states: u64,
     /// Steps of all runs.
     pub steps: u64,
+    /// Steps that were made for them: runs that part late have the steps before in common.
+    #[serde(skip)]
+    pub steps_made: u64,
 }
 
 impl Cell {
@@ -177,6 +180,7 @@ impl Cell {
         self.schedules += other.schedules;
         self.states += other.states;
         self.steps += other.steps;
+        self.steps_made += other.steps_made;
         let join = |mine: &mut Vec<Found>, others: Vec<Found>| {
             for found in others {
                 match mine.iter_mut().find(|known| known.kind == found.kind) {

@@ -396,5 +396,6 @@ pub fn explore_part(
         schedules: search.schedules,
         states: search.states.len() as u64,
         steps: search.steps,
+        steps_made: search.stage.steps_made(),
     })
 }

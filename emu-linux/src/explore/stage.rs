@@ -358,6 +358,11 @@ impl Stage {
         self.monitor.lock().violations()
     }
 
+    /// Steps that all runs so far made together.
+    pub fn steps_made(&self) -> u64 {
+        self.arena.steps_made()
+    }
+
     /// Name of a task of the scenario, or of an idle task.
     pub fn task_name(&self, task: u64) -> String {
         let named = self.names.iter().find(|(stack, _)| stack.get() == task);
