@@ -65,6 +65,11 @@ pub(crate) fn fence_threads() {
 /// Tells of a barrier.
 pub(crate) fn note_barrier(machine: &Machine, cpu: &Cpu, barrier: Barrier, step: Step) {
     machine.note(cpu, Interest::ACCESSES, || Event::Barrier { barrier, step });
+    note_ptesync(machine, cpu, barrier);
+}
+
+/// Tells of a ptesync those who hear of invalidations.
+pub(crate) fn note_ptesync(machine: &Machine, cpu: &Cpu, barrier: Barrier) {
     if barrier == Barrier::Ptesync {
         machine.note(cpu, Interest::INVALIDATIONS, || Event::Ptesync);
     }

@@ -56,7 +56,7 @@ pub(crate) fn note_translation(machine: &Machine, cpu: &mut Cpu, ea: Ea, ra: Ra,
     });
 }
 
-/// Stores a doubleword and tells of it.
+/// Stores a doubleword and tells of the access and of the store.
 pub(crate) fn store_told(
     machine: &Machine,
     cpu: &Cpu,
@@ -69,6 +69,17 @@ pub(crate) fn store_told(
         store: true,
         step,
     });
+    store_heard(machine, cpu, ra, value, step)
+}
+
+/// Stores a doubleword and tells of the store those who want to hear of it there.
+pub(crate) fn store_heard(
+    machine: &Machine,
+    cpu: &Cpu,
+    ra: Ra,
+    value: u64,
+    step: Step,
+) -> Result<(), MemoryError> {
     let of_table = machine.wants(Interest::TABLE_STORES) && machine.hpt.contains(ra);
     if of_table || machine.watches(ra) {
         let old = machine.memory.load_u64(ra)?;

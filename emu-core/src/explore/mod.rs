@@ -20,4 +20,4 @@ mod view;
 pub use arena::{Arena, Fresh};
 pub use mark::Mark;
 pub use plan::{Deviation, Plan, PlanError, Turn};
-pub use view::{ArenaEnd, ArenaError, Limits, StepView};
+pub use view::{ArenaEnd, ArenaError, Limits, StepView, Watch};

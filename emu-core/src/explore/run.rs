@@ -4,7 +4,7 @@
 
 use super::arena::Arena;
 use super::plan::{Plan, Turn};
-use super::view::{ArenaEnd, ArenaError, Hardware, StepView};
+use super::view::{ArenaEnd, ArenaError, Hardware, StepView, Watch};
 use crate::cost::Cycles;
 use crate::cpu::{Cpu, CpuId};
 use crate::guest::{Context, ContextEnd, Outcome, Pause};
@@ -35,7 +35,7 @@ impl Arena {
     pub fn run(
         &mut self,
         plan: &Plan,
-        watch: Option<&mut dyn FnMut(StepView<'_>)>,
+        watch: Option<&mut dyn Watch>,
     ) -> Result<(ArenaEnd, u64), ArenaError> {
         self.begin()?;
         self.finish(plan, watch)
@@ -58,7 +58,7 @@ impl Arena {
     pub fn finish(
         &mut self,
         plan: &Plan,
-        watch: Option<&mut dyn FnMut(StepView<'_>)>,
+        watch: Option<&mut dyn Watch>,
     ) -> Result<(ArenaEnd, u64), ArenaError> {
         match self.go(plan, u64::MAX, watch)? {
             Some(end) => Ok(end),
@@ -84,7 +84,7 @@ impl Arena {
         &mut self,
         plan: &Plan,
         until: u64,
-        mut watch: Option<&mut dyn FnMut(StepView<'_>)>,
+        mut watch: Option<&mut dyn Watch>,
     ) -> Result<Option<(ArenaEnd, u64)>, ArenaError> {
         loop {
             if let Some(step) = self.standing.before {
@@ -120,7 +120,7 @@ impl Arena {
                         return Ok(Some((ArenaEnd::Hung, step)));
                     }
                     if let Some(watch) = &mut watch {
-                        watch(self.view(running, step));
+                        watch.step(self.view(running, step));
                     }
                     self.standing.before = Some(step);
                 }
@@ -296,7 +296,7 @@ impl Arena {
         &mut self,
         index: usize,
         pause_at: u64,
-        watch: &mut Option<&mut dyn FnMut(StepView<'_>)>,
+        watch: &mut Option<&mut dyn Watch>,
     ) -> Result<Outcome, ArenaError> {
         let steps = self.steps();
         let pause_at = pause_at.max(steps + 1).min(self.tick_due(index));
@@ -334,7 +334,9 @@ impl Arena {
                 let mut watching = Watching {
                     steps_less_verbs: steps.wrapping_sub(cpu.counters.verbs),
                     pause_at,
-                    tell: &mut |cpu, step| watch(others.with_running(cpu, step)),
+                    hears_accesses: watch.hears_accesses(),
+                    watch: &mut **watch,
+                    others,
                 };
                 script.resume(cpu, Some(&mut watching))
             }

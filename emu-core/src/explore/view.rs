@@ -7,6 +7,7 @@ use crate::cpu::{Cpu, CpuId};
 use crate::exception::Exception;
 use crate::guest::Context;
 use crate::machine::Machine;
+use crate::probe::Event;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -28,6 +29,27 @@ pub enum ArenaError {
     /// A moment of a run that cannot be returned to.
     #[error("guest code on coroutines cannot be put back: the arena has no scripts")]
     NoScripts,
+}
+
+/// Who hears of a run while it is made. A closure hears of the steps.
+pub trait Watch {
+    /// A step is about to be made.
+    fn step(&mut self, view: StepView<'_>);
+
+    /// True if [`Watch::access`] is to be told, instead of the machine's observer, what a step does by the
+    /// script of its context. Without scripts the observer hears of it in any case.
+    fn hears_accesses(&self) -> bool {
+        false
+    }
+
+    /// The step of `cpu` did this: an event of [`crate::Interest::ACCESSES`].
+    fn access(&mut self, _cpu: CpuId, _event: Event) {}
+}
+
+impl<F: FnMut(StepView<'_>)> Watch for F {
+    fn step(&mut self, view: StepView<'_>) {
+        self(view);
+    }
 }
 
 /// How long a run may be.
@@ -114,7 +136,7 @@ impl fmt::Debug for Hardware<'_> {
 
 impl<'m> StepView<'m> {
     /// The same with the CPU that runs, at a step.
-    pub(super) fn with_running(mut self, cpu: &'m Cpu, step: u64) -> Self {
+    pub(crate) fn with_running(mut self, cpu: &'m Cpu, step: u64) -> Self {
         let bit = 1 << cpu.id.index();
         self.step = step;
         (self.local, self.depth) = (cpu.local, cpu.depth);

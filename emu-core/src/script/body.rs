@@ -69,13 +69,8 @@ impl Under<'_, '_> {
         }
     }
 
-    fn note_access(&self, ra: Ra, store: bool, step: Step) {
-        self.machine
-            .note(self.cpu, Interest::ACCESSES, || Event::Access {
-                ra,
-                store,
-                step,
-            });
+    fn note_access(&mut self, ra: Ra, store: bool, step: Step) {
+        self.note(|| Event::Access { ra, store, step });
     }
 
     fn load(&mut self, at: At, size: Size, step: Step) -> Leaves<u64> {
@@ -94,15 +89,15 @@ impl Under<'_, '_> {
     fn store(&mut self, at: At, size: Size, value: u64, step: Step) -> Leaves<u64> {
         let ra = self.translate(at, Access::Store)?;
         charge::store(self.machine, self.cpu, ra);
+        self.note_access(ra, true, step);
         let memory = &self.machine.memory;
         if size == Size::Double {
             let stored = match self.machine.is_observed() {
-                true => storage::store_told(self.machine, self.cpu, ra, value, step),
+                true => storage::store_heard(self.machine, self.cpu, ra, value, step),
                 false => memory.store_u64(ra, value),
             };
             return memory_of(stored.map(|()| 0));
         }
-        self.note_access(ra, true, step);
         memory_of(match size {
             Size::Byte => memory.store_u8(ra, value as u8),
             Size::Half => memory.store_u16(ra, value as u16),
@@ -156,7 +151,7 @@ impl Under<'_, '_> {
         if completes {
             return Err(Leave::Pause(Pause::Completion, Stage::Completed));
         }
-        order::note_barrier(machine, cpu, barrier, step);
+        self.note_barrier(barrier, step);
         Ok(0)
     }
 
@@ -188,8 +183,8 @@ impl Under<'_, '_> {
         match *verb {
             Verb::ReadCpuId(step) => {
                 cpu.charge(Category::LoadStore, machine.costs.load);
-                machine.note(cpu, Interest::ACCESSES, || Event::CpuNumber { step });
-                Ok(u64::from(cpu.id.0))
+                self.note(|| Event::CpuNumber { step });
+                Ok(u64::from(self.cpu.id.0))
             }
             Verb::Timebase => {
                 cpu.charge(Category::Instructions, machine.costs.special_register);
@@ -204,7 +199,7 @@ impl Under<'_, '_> {
                 let cycles = machine.costs.instructions(4).get();
                 let more = if machine.cpus > 1 { 20 } else { 0 };
                 cpu.charge(Category::Instructions, cycles + more);
-                machine.note(cpu, Interest::ACCESSES, || Event::Spin { step });
+                self.note(|| Event::Spin { step });
                 Err(Leave::Pause(Pause::Spin, Stage::Done(0)))
             }
             _ => Ok(0),

@@ -8,11 +8,12 @@ use super::{Stage, Then, Verb};
 use crate::cost::{Category, Cycles};
 use crate::cpu::Cpu;
 use crate::ctx::order;
-use crate::exception::{Exception, Interrupt};
+use crate::exception::{Exception, Interrupt, Step};
+use crate::explore::{StepView, Watch};
 use crate::guest::Pause;
 use crate::machine::Machine;
 use crate::probe::{Event, Interest};
-use emu_mmu::Fault;
+use emu_mmu::{Barrier, Fault};
 
 /// Why a verb gave no answer.
 pub(super) enum Leave {
@@ -39,8 +40,11 @@ const FAULTS_OF_A_WAIT: u32 = 3;
 
 /// Who hears of each step before it is made, without the engine in between.
 pub(crate) struct Watching<'w> {
-    /// Is told the CPU, what the context carries and the step.
-    pub tell: &'w mut dyn FnMut(&Cpu, u64),
+    pub watch: &'w mut dyn Watch,
+    /// What it wants to hear of what a step does, the observer does not.
+    pub hears_accesses: bool,
+    /// What stands on the other CPUs.
+    pub others: StepView<'w>,
     /// Steps of all CPUs less the verbs of this one.
     pub steps_less_verbs: u64,
     /// The step before which the engine wants the CPU.
@@ -124,13 +128,29 @@ impl<'a, 'w> Under<'a, 'w> {
                 }
                 Stage::Completed => {
                     if let Verb::Barrier(barrier, step) = *verb {
-                        order::note_barrier(self.machine, self.cpu, barrier, step);
+                        self.note_barrier(barrier, step);
                     }
                     Stage::Done(0)
                 }
                 Stage::Done(value) => return Ok(value),
             };
         }
+    }
+
+    /// Tells what the step does.
+    #[inline(always)]
+    pub(super) fn note(&mut self, event: impl FnOnce() -> Event) {
+        match &mut self.watching {
+            Some(watching) if watching.hears_accesses => {
+                watching.watch.access(self.cpu.id, event());
+            }
+            _ => self.machine.note(self.cpu, Interest::ACCESSES, event),
+        }
+    }
+
+    pub(super) fn note_barrier(&mut self, barrier: Barrier, step: Step) {
+        self.note(|| Event::Barrier { barrier, step });
+        order::note_ptesync(self.machine, self.cpu, barrier);
     }
 
     /// rfid at the end of the handler of an interrupt.
@@ -168,7 +188,7 @@ impl Under<'_, '_> {
                 return Err(Leave::Pause(Pause::Budget, Stage::Attend(then)));
             };
             let step = watching.steps_less_verbs.wrapping_add(cpu.counters.verbs);
-            (watching.tell)(cpu, step);
+            (watching.watch).step(watching.others.with_running(cpu, step));
         }
         cpu.set_deadline();
         Ok(())

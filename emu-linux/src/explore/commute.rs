@@ -5,7 +5,7 @@
 //! for the Verification of Concurrent Systems", LNCS 1032, 1996, section 5). Both runs have the same number of
 //! departures, so a bound on them leaves out neither or both. Refuses to know what a departure is.
 
-use super::record::{StepRecord, Touch};
+use super::record::StepRecord;
 use crate::key_map::KeyMap;
 use emu_core::CpuId;
 
@@ -17,6 +17,8 @@ pub(super) struct Stretch {
     interrupted: u64,
     /// By doubleword: whether it was stored to.
     memory: KeyMap<bool>,
+    /// More than is known of.
+    more: bool,
     /// The table, a TLB, or what they translate.
     pub mmu: bool,
 }
@@ -31,6 +33,7 @@ impl Stretch {
             depth: first.depth,
             interrupted: first.interrupted,
             memory: KeyMap::default(),
+            more: false,
             mmu: false,
         };
         if next.depth != first.depth || next.interrupted != first.interrupted {
@@ -41,14 +44,13 @@ impl Stretch {
                 return None;
             }
         }
-        for touch in steps.iter().flat_map(|step| &step.touches) {
-            match *touch {
-                Touch::Memory { ra, store } => {
-                    *stretch.memory.entry(ra.get()).or_default() |= store;
-                }
-                Touch::Mmu => stretch.mmu = true,
-                // Where the task goes on elsewhere, that counts as concerning it.
-                Touch::CpuNumber => {}
+        // That the task may look its CPU's number up decides nothing: where it goes on elsewhere, that counts as
+        // concerning it.
+        for step in steps {
+            stretch.mmu |= step.touches.mmu;
+            stretch.more |= step.touches.more;
+            for (ra, store) in step.touches.memory() {
+                *stretch.memory.entry(ra).or_default() |= store;
             }
         }
         Some(stretch)
@@ -73,13 +75,13 @@ impl Stretch {
     }
 
     fn conflicts(&self, step: &StepRecord) -> bool {
-        step.touches.iter().any(|touch| match *touch {
-            Touch::Memory { ra, store } => {
-                let stored = self.memory.get(&ra.get());
+        let touches = &step.touches;
+        let mut memory = touches.memory();
+        let more = self.more || touches.more;
+        more || touches.mmu && self.mmu
+            || memory.any(|(ra, store)| {
+                let stored = self.memory.get(&ra);
                 stored.is_some_and(|&stored| stored || store)
-            }
-            Touch::Mmu => self.mmu,
-            Touch::CpuNumber => false,
-        })
+            })
     }
 }

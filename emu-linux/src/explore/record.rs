@@ -5,30 +5,57 @@ use crate::invariant::Monitor;
 use crate::kernel::Linux;
 use crate::layout::pa;
 use crate::memmap::{field, pcpu, percpu, task};
-use emu_core::explore::{StepView, Turn};
+use emu_core::explore::{StepView, Turn, Watch};
 use emu_core::{CpuId, Cycles, Event, Interest, Observer, Step};
 use emu_mmu::{Ea, Hpt, Ra};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Doublewords that a step has room for.
+const TOUCHES_MAX: usize = 3;
 
 /// What a step touched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Touch {
-    /// A doubleword of memory.
-    Memory { ra: Ra, store: bool },
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Touches {
+    /// Doublewords of memory, each with 1 added if it was stored to. A step is one access; the last of a storage
+    /// interrupt's handler is told with the access that is made again.
+    memory: [u64; TOUCHES_MAX],
+    count: u8,
+    /// There were more: nobody may be without concern.
+    pub more: bool,
     /// What hardware may read or change behind everybody's back: an entry of the hash table, a TLB, an
     /// address that they translate; or what the checkers follow: a PTE set, a page freed.
-    Mmu,
+    pub mmu: bool,
     /// The number of the CPU: another one if the task is moved before.
-    CpuNumber,
+    pub cpu_number: bool,
+}
+
+impl Touches {
+    /// Addresses of the doublewords of memory, and whether each was stored to.
+    #[inline]
+    pub fn memory(&self) -> impl Iterator<Item = (u64, bool)> {
+        let touched = &self.memory[..usize::from(self.count)];
+        touched.iter().map(|at| (at & !7, at & 1 == 1))
+    }
+
+    fn add(&mut self, ra: Ra, store: bool) {
+        match self.memory.get_mut(usize::from(self.count)) {
+            Some(place) => {
+                *place = ra.get() & !7 | u64::from(store);
+                self.count += 1;
+            }
+            None => self.more = true,
+        }
+    }
 }
 
 /// One step of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct StepRecord {
     /// Its number, from 1.
     pub step: u64,
@@ -42,7 +69,7 @@ pub(super) struct StepRecord {
     /// The kernel step it is, if it is one with a name.
     pub label: Option<Step>,
     /// What it touched.
-    pub touches: SmallVec<[Touch; 3]>,
+    pub touches: Touches,
     /// A timer interrupt here would end the task's turn, and another waits.
     pub preemptible: bool,
     /// Other CPUs that could go on, a bit each.
@@ -97,6 +124,10 @@ pub(super) struct Recorder {
     last: Vec<usize>,
     /// What the monitor had been told of pages before the last step.
     told: u64,
+    /// Changes with what the monitor was told and what broke.
+    news: Arc<AtomicU64>,
+    /// What it was before the last step.
+    heard: u64,
     /// What has broken so far, and at which step.
     broke_at: Vec<(&'static str, u64)>,
     /// Pages of 4K outside the linear map that were accessed.
@@ -125,12 +156,15 @@ impl Recorder {
     }
 
     pub fn new(monitor: Arc<Mutex<Monitor>>, hpt: Hpt) -> Self {
+        let news = monitor.lock().news();
         Recorder {
             monitor,
             hpt,
             steps: Vec::new(),
             last: Vec::new(),
             told: 0,
+            news,
+            heard: 0,
             broke_at: Vec::new(),
             pages: BTreeSet::new(),
             late: false,
@@ -149,6 +183,7 @@ impl Recorder {
         self.last.clear();
         self.broke_at.clear();
         self.told = self.monitor.lock().told();
+        self.heard = self.news.load(Ordering::Relaxed);
     }
 
     /// A recorded run begins in the midst, before the last step of `before`: with the steps of a run that parts
@@ -157,7 +192,7 @@ impl Recorder {
         self.begin();
         self.steps.extend_from_slice(before);
         if let Some(step) = self.steps.last_mut() {
-            (step.label, step.touches) = (None, SmallVec::new());
+            (step.label, step.touches) = (None, Touches::default());
         }
         for (index, step) in self.steps.iter().enumerate() {
             let cpu = step.cpu.index();
@@ -179,12 +214,21 @@ impl Recorder {
     }
 
     /// What the checkers were told with the step before, and what broke.
+    #[inline]
     fn note_checked(&mut self) {
+        let news = self.news.load(Ordering::Relaxed);
+        if std::mem::replace(&mut self.heard, news) != news {
+            self.note_news();
+        }
+    }
+
+    #[cold]
+    fn note_news(&mut self) {
         let monitor = self.monitor.lock();
         if std::mem::replace(&mut self.told, monitor.told()) != monitor.told()
             && let Some(step) = self.steps.last_mut()
         {
-            step.touches.push(Touch::Mmu);
+            step.touches.mmu = true;
         }
         if monitor.broken_count() == self.broke_at.len() {
             return;
@@ -217,7 +261,7 @@ impl Recorder {
             depth: view.depth,
             interrupted: view.interrupted,
             label: None,
-            touches: SmallVec::new(),
+            touches: Touches::default(),
             preemptible: view.interrupts_enabled && may_switch && waiting_on(view.cpu.0) > 0,
             ready: view.ready,
             could_pull: (0..linux.cpus).filter(pulls).map(|cpu| 1 << cpu).sum(),
@@ -229,13 +273,12 @@ impl Recorder {
         });
     }
 
+    /// What a step does.
     fn note(&mut self, cpu: CpuId, event: &Event) {
-        let hpt = self.hpt;
         let last = self.last.get(cpu.index());
         let Some(step) = last.and_then(|&last| self.steps.get_mut(last)) else {
             return;
         };
-        let mut also = None;
         match *event {
             Event::Access {
                 ra,
@@ -243,37 +286,38 @@ impl Recorder {
                 step: label,
             } => {
                 step.label = Some(label);
-                also = (store && hpt.contains(ra)).then_some(Touch::Mmu);
-                let ra = Ra::new(ra.get() & !7);
-                step.touches.push(Touch::Memory { ra, store });
+                step.touches.add(ra, store);
+                step.touches.mmu |= store && self.hpt.contains(ra);
             }
             Event::CpuNumber { step: label } => {
                 step.label = Some(label);
-                also = Some(Touch::CpuNumber);
+                step.touches.cpu_number = true;
             }
             Event::Invalidate { step: label, .. } => {
                 step.label = Some(label);
-                also = Some(Touch::Mmu);
+                step.touches.mmu = true;
             }
             Event::Barrier { step: label, .. } | Event::Spin { step: label } => {
                 step.label = Some(label);
             }
             Event::Translated { ea, .. } => {
                 self.pages.insert(ea.get() >> 12);
-                also = Some(Touch::Mmu);
+                step.touches.mmu = true;
             }
-            Event::Ptesync => also = self.late.then_some(Touch::Mmu),
+            Event::Ptesync => step.touches.mmu |= self.late,
             Event::Interrupt
             | Event::Switch
             | Event::TableStore { .. }
             | Event::WatchedStore { .. } => {}
         }
-        step.touches.extend(also);
     }
 }
 
 /// The recorder as the machine knows it.
-pub(super) struct Listener(pub Arc<Mutex<Recorder>>);
+pub(super) struct Listener {
+    pub recorder: Arc<Mutex<Recorder>>,
+    pub monitor: Arc<Mutex<Monitor>>,
+}
 
 impl Observer for Listener {
     fn interest(&self) -> Interest {
@@ -285,8 +329,52 @@ impl Observer for Listener {
     }
 
     fn observe(&mut self, cpu: CpuId, now: Cycles, event: Event) {
-        let mut recorder = self.0.lock();
-        recorder.note(cpu, &event);
-        recorder.monitor.lock().hardware(cpu, now, event);
+        self.recorder.lock().note(cpu, &event);
+        self.monitor.lock().hardware(cpu, now, event);
+    }
+}
+
+/// Records a run that is watched.
+pub(super) struct Recording<'a> {
+    recorder: &'a Mutex<Recorder>,
+    linux: &'a Linux,
+    /// What the last step did, not told yet: it is told with the next.
+    done: SmallVec<[(CpuId, Event); 2]>,
+}
+
+impl<'a> Recording<'a> {
+    pub fn new(recorder: &'a Mutex<Recorder>, linux: &'a Linux) -> Self {
+        Recording {
+            recorder,
+            linux,
+            done: SmallVec::new(),
+        }
+    }
+
+    /// The recorder, told everything.
+    pub fn end(mut self) -> MutexGuard<'a, Recorder> {
+        self.tell()
+    }
+
+    fn tell(&mut self) -> MutexGuard<'a, Recorder> {
+        let mut recorder = self.recorder.lock();
+        for (cpu, event) in self.done.drain(..) {
+            recorder.note(cpu, &event);
+        }
+        recorder
+    }
+}
+
+impl Watch for Recording<'_> {
+    fn step(&mut self, view: StepView<'_>) {
+        self.tell().step(self.linux, &view);
+    }
+
+    fn hears_accesses(&self) -> bool {
+        true
+    }
+
+    fn access(&mut self, cpu: CpuId, event: Event) {
+        self.done.push((cpu, event));
     }
 }

@@ -11,7 +11,7 @@
 mod sample;
 
 use super::commute::Stretch;
-use super::record::{StepRecord, Touch};
+use super::record::StepRecord;
 use super::result::{Best, Bounds, Cell, Left, Part, SoFar, Strategy};
 use super::scenario::ExploreScenario;
 use super::shared::Shared;
@@ -268,7 +268,7 @@ impl Search<'_> {
             if tried.is_empty() {
                 continue;
             }
-            let table = record.touches.contains(&Touch::Mmu);
+            let table = record.touches.mmu;
             let (to_tasks, to_cpus) = self.shared.is_visible(record, self.cpus);
             tried.retain(|(cpu, turn)| {
                 let visible = match turn {

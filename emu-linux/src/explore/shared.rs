@@ -1,6 +1,6 @@
 //! Which doublewords several tasks, or several CPUs, touch: what a search finds on its way.
 
-use super::record::{StepRecord, Touch};
+use super::record::StepRecord;
 use crate::key_map::KeyMap;
 use crate::memmap;
 use emu_core::CpuId;
@@ -36,38 +36,31 @@ impl Shared {
     /// Learns from a run.
     pub fn learn(&mut self, steps: &[StepRecord]) {
         for step in steps {
-            for touch in &step.touches {
-                let Touch::Memory { ra, store } = *touch else {
-                    continue;
-                };
-                let of = self.touched.entry(ra.get()).or_insert(Touched {
+            for (ra, store) in step.touches.memory() {
+                let of = self.touched.entry(ra).or_insert(Touched {
                     task: step.task,
                     cpu: step.cpu,
                     several_tasks: false,
                     several_cpus: false,
                     stored: false,
                 });
-                let was = of.by_several(ra.get());
+                let was = of.by_several(ra);
                 of.several_tasks |= of.task != step.task;
                 of.several_cpus |= of.cpu != step.cpu;
                 of.stored |= store;
-                self.grown |= was != of.by_several(ra.get());
+                self.grown |= was != of.by_several(ra);
             }
         }
     }
 
     /// Whether another task on this CPU, and whether another CPU, could tell when the step is made.
     pub fn is_visible(&self, step: &StepRecord, cpus: u16) -> (bool, bool) {
-        let mut to = (false, false);
-        for touch in &step.touches {
-            let (task, cpu) = match touch {
-                Touch::Mmu => (true, true),
-                Touch::CpuNumber => (cpus > 1, false),
-                Touch::Memory { ra, .. } => {
-                    let of = self.touched.get(&ra.get());
-                    of.map_or((false, false), |of| of.by_several(ra.get()))
-                }
-            };
+        let touches = &step.touches;
+        let everybody = touches.mmu || touches.more;
+        let mut to = (everybody || touches.cpu_number && cpus > 1, everybody);
+        for (ra, _) in touches.memory() {
+            let of = self.touched.get(&ra);
+            let (task, cpu) = of.map_or((false, false), |of| of.by_several(ra));
             to = (to.0 || task, to.1 || cpu);
         }
         to

@@ -4,7 +4,7 @@
 //! Owns what makes one run from there like the first: the arena brings the machine back, this the kernel
 //! model's own records and the checkers.
 
-use super::record::{Recorder, StepRecord};
+use super::record::{Recorder, Recording, StepRecord};
 use super::scenario::ExploreScenario;
 use super::set_up::{arena, set_up};
 use crate::config::{KernelVersion, Pages, RunConfig, RunError};
@@ -139,7 +139,10 @@ impl Stage {
             linux.mutation = scenario.mutation;
         }
         let linux = Arc::new(linux);
-        let observer = Box::new(super::record::Listener(recorder.clone()));
+        let observer = Box::new(super::record::Listener {
+            recorder: recorder.clone(),
+            monitor: monitor.clone(),
+        });
         let mut engine = Engine::with_observer(shape, Box::new(Clocked::new()), Some(observer))
             .map_err(RunError::from)?;
         engine
@@ -203,14 +206,11 @@ impl Stage {
     fn finish_recorded(&mut self, plan: &Plan) -> Result<(Ran, Vec<StepRecord>), ExploreError> {
         let all = Monitor::INTEREST.and(emu_core::Interest::ACCESSES);
         self.arena.machine().set_interest(all);
-        let (recorder, linux) = (self.recorder.clone(), self.linux.clone());
-        let mut watch = |view: emu_core::explore::StepView<'_>| {
-            recorder.lock().step(&linux, &view);
-        };
-        let finished = self.arena.finish(plan, Some(&mut watch));
+        let mut recording = Recording::new(&self.recorder, &self.linux);
+        let finished = self.arena.finish(plan, Some(&mut recording));
+        let (trace, broke_at) = recording.end().take();
         self.arena.machine().set_interest(Monitor::INTEREST);
         let (end, steps) = finished?;
-        let (trace, broke_at) = self.recorder.lock().take();
         Ok((self.ran(end, steps, broke_at), trace))
     }
 

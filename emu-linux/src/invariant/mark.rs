@@ -79,6 +79,7 @@ impl Monitor {
             running,
             log,
             told,
+            news: _,
         } = other;
         self.hpt_base = *hpt_base;
         self.pte = *pte;
@@ -92,6 +93,7 @@ impl Monitor {
         self.running.clone_from(running);
         self.log.clone_from(log);
         self.told = *told;
+        self.tell_news();
     }
 
     /// A hash of all that decides what may break from now on and of what broke, but for what guest memory says

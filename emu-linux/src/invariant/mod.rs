@@ -38,6 +38,8 @@ pub(crate) use mark::MonitorMark;
 use page::{Flushing, Part};
 use served::Served;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use stuck_lock::StuckLock;
 use unbalanced_preempt::UnbalancedPreempt;
 
@@ -91,6 +93,8 @@ pub struct Monitor {
     log: Log,
     /// Tracepoints so far that tell of a page, its PTE or its flush: what others do can matter for them.
     told: u64,
+    /// Changes whenever `told` or what broke does, to be looked at without a lock.
+    news: Arc<AtomicU64>,
 }
 
 /// Whether a tracepoint tells of what several tasks may be concerned with.
@@ -145,6 +149,7 @@ impl Monitor {
             running: Vec::new(),
             log: Log::default(),
             told: 0,
+            news: Arc::default(),
         }
     }
 
@@ -236,6 +241,12 @@ impl Monitor {
             running.resize(cpu + 1, Running::default());
         }
         running[cpu] = now_running;
+        self.tell_news();
+    }
+
+    fn tell_news(&self) {
+        let news = self.told + self.broken_count() as u64;
+        self.news.store(news, Ordering::Relaxed);
     }
 
     /// The hardware did something; needs the events of [`Monitor::INTEREST`], ignores others.
@@ -286,6 +297,7 @@ impl Monitor {
             | Event::Barrier { .. }
             | Event::Spin { .. } => {}
         }
+        self.tell_news();
     }
 
     fn table_store(&mut self, at: Moment, event: Event) {
@@ -329,6 +341,11 @@ impl Monitor {
     /// How many tracepoints told of a page, its PTE or its flush.
     pub(crate) fn told(&self) -> u64 {
         self.told
+    }
+
+    /// What changes whenever [`Monitor::told`] or [`Monitor::broken`] does, while the run goes on.
+    pub(crate) fn news(&self) -> Arc<AtomicU64> {
+        self.news.clone()
     }
 
     /// How many rules broke.
