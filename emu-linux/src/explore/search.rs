@@ -34,6 +34,9 @@ const STEPS_WITHOUT_TICK: u64 = super::set_up::LIMITS.steps_between_ticks;
 /// Recorded runs that are made together, and kept until each was departed from.
 const RUN_TOGETHER: usize = 16;
 
+/// Recorded runs after which a search that turns out to lack something goes on to its end before it begins anew.
+const RECORDED_IN_VAIN_MAX: u64 = 500;
+
 /// A run of which each step was noted.
 struct Recorded {
     steps: Vec<StepRecord>,
@@ -58,6 +61,8 @@ struct Search<'a> {
     /// Runs that were not departed from: none is made again when the search begins anew.
     done: HashSet<Plan>,
     schedules: u64,
+    /// Recorded runs since the search last began.
+    recorded_of_pass: u64,
     steps: u64,
     go_on: &'a mut dyn FnMut(SoFar) -> bool,
     stopped: bool,
@@ -90,12 +95,14 @@ impl Search<'_> {
     fn recorded(&mut self, plan: &Plan) -> Result<Recorded, ExploreError> {
         let mut steps = Vec::new();
         let ran = self.stage.run(plan, Some(&mut steps))?;
-        Ok(self.learn(plan, ran, steps))
+        Ok(self.learn(plan, ran, steps, 0))
     }
 
-    /// Notes what a recorded run came to, and what each step did.
-    fn learn(&mut self, plan: &Plan, ran: Ran, mut steps: Vec<StepRecord>) -> Recorded {
+    /// Notes what a recorded run came to, and what each step did from place `new` on: those before were learnt
+    /// from another run.
+    fn learn(&mut self, plan: &Plan, ran: Ran, mut steps: Vec<StepRecord>, new: usize) -> Recorded {
         self.note(plan, &ran);
+        self.recorded_of_pass += 1;
         if ran.end == ArenaEnd::Hung {
             let from = plan.deviations().last().map_or(0, |d| d.step);
             steps.retain(|step| step.step <= from + STEPS_OF_THE_HUNG);
@@ -104,8 +111,14 @@ impl Search<'_> {
             Some(_) => step.state,
             None => step.memory,
         };
-        self.states.extend(steps.iter().map(state));
-        self.shared.learn(&steps);
+        let learnt = steps.get(new..).unwrap_or_default();
+        let mut before = None;
+        for state in learnt.iter().map(state) {
+            if before.replace(state) != Some(state) {
+                self.states.insert(state);
+            }
+        }
+        self.shared.learn(learnt);
         if self.bounds.walks > 0 {
             let pages = self.stage.pages();
             self.shared.grown |= pages.len() > self.pages.len();
@@ -192,7 +205,7 @@ impl Search<'_> {
         }
         let mut later: HashMap<(CpuId, Turn), usize> = HashMap::new();
         for few in all.chunks(RUN_TOGETHER) {
-            if self.stopped {
+            if self.stopped || self.is_in_vain() {
                 break;
             }
             let places: Vec<(usize, Deviation)> = few.iter().map(|&(_, at, d)| (at, d)).collect();
@@ -201,9 +214,9 @@ impl Search<'_> {
                 let own = !first || self.part.has(number);
                 let counted = self.schedules;
                 let next = plan.and(departure);
-                let child = self.learn(&next, ran, steps);
+                let child = self.learn(&next, ran, steps, at);
                 self.count_from(counted, own);
-                if left == 1 || self.stopped {
+                if left == 1 || self.stopped || self.is_in_vain() {
                     continue;
                 }
                 let end = later.insert((trace[at].cpu, departure.turn), at);
@@ -251,7 +264,8 @@ impl Search<'_> {
         let mut found = Vec::new();
         // By CPU and kind of turn: one was found since the last visible step there.
         let mut tried: SmallVec<[(CpuId, Turn); 8]> = SmallVec::new();
-        for (at, record) in trace.iter().enumerate() {
+        let begin = self.last_visible(trace, from);
+        for (at, record) in trace.iter().enumerate().skip(begin) {
             for turn in record.turns().chain(self.walks()) {
                 let by = match turn {
                     Turn::Walk(cpu, _) => cpu,
@@ -286,6 +300,19 @@ impl Search<'_> {
         found
     }
 
+    /// The last place before the steps after `from` behind which nothing is known to be alike any more.
+    fn last_visible(&self, trace: &[StepRecord], from: u64) -> usize {
+        if self.bounds.walks > 0 {
+            return 0;
+        }
+        let end = trace.partition_point(|record| record.step <= from);
+        let visible = |record: &StepRecord| {
+            let (to_tasks, to_cpus) = self.shared.is_visible(record, self.cpus);
+            to_tasks && (to_cpus || self.cpus == 1)
+        };
+        trace[..end].iter().rposition(visible).unwrap_or(0)
+    }
+
     /// The walks that may come before any step.
     fn walks(&self) -> impl Iterator<Item = Turn> {
         let cpus = if self.bounds.walks > 0 { self.cpus } else { 0 };
@@ -294,12 +321,13 @@ impl Search<'_> {
     }
 
     fn exhaust(&mut self) -> Result<(), ExploreError> {
+        let undisturbed = Plan::undisturbed();
+        let counted = self.schedules;
+        let trace = self.recorded(&undisturbed)?;
+        self.count_from(counted, self.part.number == 0);
         loop {
             self.shared.grown = false;
-            let undisturbed = Plan::undisturbed();
-            let counted = self.schedules;
-            let trace = self.recorded(&undisturbed)?;
-            self.count_from(counted, self.part.number == 0);
+            self.recorded_of_pass = 0;
             if self.bounds.departures > 0 {
                 self.descend(&undisturbed, &trace, 0, self.bounds.departures)?;
             }
@@ -307,6 +335,11 @@ impl Search<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// The search begins anew in any case, and has not come far.
+    fn is_in_vain(&self) -> bool {
+        !self.plain && self.shared.grown && self.recorded_of_pass <= RECORDED_IN_VAIN_MAX
     }
 }
 
@@ -363,6 +396,7 @@ pub fn explore_part(
         seen: (strategy == Strategy::States).then(HashSet::new),
         done: HashSet::new(),
         schedules: 0,
+        recorded_of_pass: 0,
         steps: 0,
         go_on,
         stopped: false,
