@@ -201,7 +201,7 @@ impl Search<'_> {
             return self.leaves(plan, all.iter().map(|(_, _, d)| *d).collect());
         }
         if left == 1 {
-            all.retain(|(_, _, departure)| self.done.insert(plan.and(*departure)));
+            all.retain(|(_, _, departure)| !self.done.contains(&plan.and(*departure)));
         }
         let mut later: HashMap<(CpuId, Turn), usize> = HashMap::new();
         for few in all.chunks(RUN_TOGETHER) {
@@ -214,6 +214,9 @@ impl Search<'_> {
                 let own = !first || self.part.has(number);
                 let counted = self.schedules;
                 let next = plan.and(departure);
+                if left == 1 {
+                    self.done.insert(next.clone());
+                }
                 let child = self.learn(&next, ran, steps, at);
                 self.count_from(counted, own);
                 if left == 1 || self.stopped || self.is_in_vain() {
