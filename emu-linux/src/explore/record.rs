@@ -14,7 +14,10 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Vectors that are kept for their room.
+const SPARE_MAX: usize = 32;
 
 /// Doublewords that a step has room for.
 const TOUCHES_MAX: usize = 3;
@@ -120,6 +123,8 @@ pub(super) struct Recorder {
     monitor: Arc<Mutex<Monitor>>,
     hpt: Hpt,
     steps: Vec<StepRecord>,
+    /// Room for the steps of other runs.
+    spare: Vec<Vec<StepRecord>>,
     /// Index of the last step of each CPU.
     last: Vec<usize>,
     /// What the monitor had been told of pages before the last step.
@@ -161,6 +166,7 @@ impl Recorder {
             monitor,
             hpt,
             steps: Vec::new(),
+            spare: Vec::new(),
             last: Vec::new(),
             told: 0,
             news,
@@ -207,10 +213,18 @@ impl Recorder {
     /// The steps of the run, and what broke at which.
     pub fn take(&mut self) -> (Vec<StepRecord>, Vec<(&'static str, u64)>) {
         self.note_checked();
+        let room = self.spare.pop().unwrap_or_default();
         (
-            std::mem::take(&mut self.steps),
+            std::mem::replace(&mut self.steps, room),
             std::mem::take(&mut self.broke_at),
         )
+    }
+
+    /// Takes room that nobody needs any more.
+    pub fn give_back(&mut self, steps: Vec<StepRecord>) {
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(steps);
+        }
     }
 
     /// What the checkers were told with the step before, and what broke.
@@ -315,6 +329,8 @@ impl Recorder {
 
 /// The recorder as the machine knows it.
 pub(super) struct Listener {
+    /// A run is recorded now.
+    pub records: Arc<AtomicBool>,
     pub recorder: Arc<Mutex<Recorder>>,
     pub monitor: Arc<Mutex<Monitor>>,
 }
@@ -329,7 +345,9 @@ impl Observer for Listener {
     }
 
     fn observe(&mut self, cpu: CpuId, now: Cycles, event: Event) {
-        self.recorder.lock().note(cpu, &event);
+        if self.records.load(Ordering::Relaxed) {
+            self.recorder.lock().note(cpu, &event);
+        }
         self.monitor.lock().hardware(cpu, now, event);
     }
 }

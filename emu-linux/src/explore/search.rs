@@ -58,8 +58,9 @@ struct Search<'a> {
     states: KeySet,
     /// States that were departed from, each with what was left of the bounds then.
     seen: Option<HashSet<(u64, Left)>>,
-    /// Runs that were not departed from: none is made again when the search begins anew.
-    done: HashSet<Plan>,
+    /// Runs that were not departed from, by what was departed from for the last time and where: none is made again
+    /// when the search begins anew.
+    done: HashMap<Plan, Vec<Deviation>>,
     schedules: u64,
     /// Recorded runs since the search last began.
     recorded_of_pass: u64,
@@ -154,7 +155,9 @@ impl Search<'_> {
 
     /// Runs plans that are not departed from: `plan` and one more departure each, by the last first.
     fn leaves(&mut self, plan: &Plan, mut departures: Vec<Deviation>) -> Result<(), ExploreError> {
-        departures.retain(|departure| self.done.insert(plan.and(*departure)));
+        let done = self.done.entry(plan.clone()).or_default();
+        departures.retain(|departure| !done.contains(departure));
+        done.extend(&departures);
         // By the first first: what they have in common is run once. They are noted by the last first.
         departures.reverse();
         let mut all = Vec::new();
@@ -201,7 +204,8 @@ impl Search<'_> {
             return self.leaves(plan, all.iter().map(|(_, _, d)| *d).collect());
         }
         if left == 1 {
-            all.retain(|(_, _, departure)| !self.done.contains(&plan.and(*departure)));
+            let done = self.done.entry(plan.clone()).or_default();
+            all.retain(|(_, _, departure)| !done.contains(departure));
         }
         let mut later: HashMap<(CpuId, Turn), usize> = HashMap::new();
         for few in all.chunks(RUN_TOGETHER) {
@@ -215,7 +219,7 @@ impl Search<'_> {
                 let counted = self.schedules;
                 let next = plan.and(departure);
                 if left == 1 {
-                    self.done.insert(next.clone());
+                    self.done.entry(plan.clone()).or_default().push(departure);
                 }
                 let child = self.learn(&next, ran, steps, at);
                 self.count_from(counted, own);
@@ -227,6 +231,7 @@ impl Search<'_> {
                 if let Some(from) = from.filter(|_| own) {
                     self.descend(&next, &child, from, left - 1)?;
                 }
+                self.stage.give_back(child.steps);
             }
         }
         Ok(())
@@ -397,7 +402,7 @@ pub fn explore_part(
         best: Best::default(),
         states: KeySet::default(),
         seen: (strategy == Strategy::States).then(HashSet::new),
-        done: HashSet::new(),
+        done: HashMap::new(),
         schedules: 0,
         recorded_of_pass: 0,
         steps: 0,

@@ -22,7 +22,7 @@ use emu_core::{Clocked, CpuId, Cycles, Engine};
 use emu_mmu::{Ea, MemoryError, MmuGeometry, Replacement, TlbGeometry};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// log2 of the groups of the hash table: few collide.
 const HTAB_BITS: u8 = 11;
@@ -73,6 +73,8 @@ pub(super) struct Stage {
     /// Violations are told with what led to them.
     tells: bool,
     recorder: Arc<Mutex<Recorder>>,
+    /// A run is recorded now.
+    records: Arc<AtomicBool>,
 }
 
 /// A moment of a run: the machine's, the checkers', the kernel model's own.
@@ -139,7 +141,9 @@ impl Stage {
             linux.mutation = scenario.mutation;
         }
         let linux = Arc::new(linux);
+        let records = Arc::<AtomicBool>::default();
         let observer = Box::new(super::record::Listener {
+            records: records.clone(),
             recorder: recorder.clone(),
             monitor: monitor.clone(),
         });
@@ -181,6 +185,7 @@ impl Stage {
             monitor,
             base,
             recorder,
+            records,
         })
     }
 
@@ -206,12 +211,19 @@ impl Stage {
     fn finish_recorded(&mut self, plan: &Plan) -> Result<(Ran, Vec<StepRecord>), ExploreError> {
         let all = Monitor::INTEREST.and(emu_core::Interest::ACCESSES);
         self.arena.machine().set_interest(all);
+        self.records.store(true, Ordering::Relaxed);
         let mut recording = Recording::new(&self.recorder, &self.linux);
         let finished = self.arena.finish(plan, Some(&mut recording));
+        self.records.store(false, Ordering::Relaxed);
         let (trace, broke_at) = recording.end().take();
         self.arena.machine().set_interest(Monitor::INTEREST);
         let (end, steps) = finished?;
         Ok((self.ran(end, steps, broke_at), trace))
+    }
+
+    /// Takes the steps of a run that nobody needs any more.
+    pub fn give_back(&mut self, steps: Vec<StepRecord>) {
+        self.recorder.lock().give_back(steps);
     }
 
     /// As [`Stage::branches`], and gives what each step did; `trace` and `broke_at` are of the plan's own run.
