@@ -292,6 +292,11 @@ impl Machine {
         self.wants(Interest::TRANSLATIONS) && !self.quiet.contains(&ea.get())
     }
 
+    /// True if the observer might ever want the translation of `ea`.
+    pub(crate) fn may_want_translation(&self, ea: Ea) -> bool {
+        !self.quiet.contains(&ea.get())
+    }
+
     pub(crate) fn observe(&self, cpu: CpuId, now: Cycles, event: Event) {
         if let Some(observer) = self.observer.get() {
             observer.lock().observe(cpu, now, event);

@@ -178,6 +178,7 @@ impl GuestMemory {
     }
 
     /// Stores a doubleword past the journal.
+    #[inline]
     fn put_u64(&self, ra: Ra, value: u64) -> Result<(), MemoryError> {
         let p = self.at(ra, 8)?.cast::<u64>();
         // SAFETY: as for every store of this size.

@@ -4,6 +4,7 @@
 
 use super::context::Level;
 use super::perform::{Leave, Under};
+use super::quick::Quick;
 use super::{Answer, Ending, ScriptYielder, Stage, Verb};
 use crate::ctx::Ctx;
 use crate::exception::Exception;
@@ -26,13 +27,18 @@ struct Node {
     next: Next,
     /// An interrupt may land before the verb, or another CPU go on.
     is_step: bool,
-    /// Where the value that was had first leads; node 0, which nothing leads to, while none was had.
-    value: u64,
-    then: u32,
     /// Where other answers lead that were had.
     others: SmallVec<[(Answer, u32); 0]>,
     /// The answer that led here, and at which place it was given; the first node has none.
     from: Option<(u32, Answer)>,
+}
+
+/// What is looked at of a place each time, apart from the rest of it: more of these fit the host's caches.
+struct Way {
+    quick: Quick,
+    /// Where the value that was had first leads; node 0, which nothing leads to, while none was had.
+    value: u64,
+    then: u32,
 }
 
 impl Node {
@@ -40,20 +46,8 @@ impl Node {
         Node {
             is_step: matches!(&next, Next::Asks(verb) if verb.is_step()),
             next,
-            value: 0,
-            then: 0,
             others: SmallVec::new(),
             from,
-        }
-    }
-
-    /// Where the value leads, if it was had.
-    #[inline(always)]
-    fn known(&self, value: u64) -> Option<u32> {
-        match self.then {
-            0 => None,
-            then if self.value == value => Some(then),
-            _ => self.known_of_others(Ok(value)),
         }
     }
 
@@ -61,13 +55,6 @@ impl Node {
     fn known_of_others(&self, answer: Answer) -> Option<u32> {
         let other = self.others.iter().find(|(had, _)| *had == answer);
         other.map(|&(_, next)| next)
-    }
-
-    fn learn(&mut self, answer: Answer, leads: u32) {
-        match (self.then, answer) {
-            (0, Ok(value)) => (self.value, self.then) = (value, leads),
-            _ => self.others.push((answer, leads)),
-        }
     }
 }
 
@@ -96,6 +83,8 @@ pub(super) struct Course {
     /// The context's own number that it begins with.
     local: u64,
     nodes: Vec<Node>,
+    /// Of each node.
+    ways: Vec<Way>,
     running: Option<Running>,
 }
 
@@ -115,6 +104,7 @@ impl Course {
             make,
             local,
             nodes: Vec::new(),
+            ways: Vec::new(),
             running: None,
         }
     }
@@ -128,16 +118,58 @@ impl Course {
     pub fn begin(&mut self, host: &mut Host<'_>) -> io::Result<()> {
         if self.nodes.is_empty() {
             let next = self.start(host)?;
-            self.nodes.push(Node::new(next, None));
+            self.add(next, None, host.machine);
         }
         Ok(())
+    }
+
+    fn add(&mut self, next: Next, from: Option<(u32, Answer)>, machine: &Machine) -> u32 {
+        let number = self.nodes.len() as u32;
+        let quick = match &next {
+            Next::Asks(verb) => Quick::of(verb, machine),
+            Next::Ends(_) => Quick::None,
+        };
+        let (value, then) = (0, 0);
+        self.ways.push(Way { quick, value, then });
+        self.nodes.push(Node::new(next, from));
+        number
+    }
+
+    /// Where a value leads, if it was had.
+    #[inline(always)]
+    fn known(&self, node: u32, value: u64) -> Option<u32> {
+        let way = &self.ways[node as usize];
+        match way.then {
+            0 => None,
+            then if way.value == value => Some(then),
+            _ => self.nodes[node as usize].known_of_others(Ok(value)),
+        }
+    }
+
+    fn learn(&mut self, node: u32, answer: Answer, leads: u32) {
+        let way = &mut self.ways[node as usize];
+        match (way.then, answer) {
+            (0, Ok(value)) => (way.value, way.then) = (value, leads),
+            _ => self.nodes[node as usize].others.push((answer, leads)),
+        }
     }
 
     /// Goes on from a place as far as is known.
     #[inline]
     pub fn follow(&self, under: &mut Under<'_, '_>, level: &mut Level) -> Stopped {
         let (mut number, mut stage) = (level.node, level.stage);
+        let may_be_quick = under.may_be_quick();
         let stopped = loop {
+            if may_be_quick
+                && stage == Stage::Begin
+                && let Some(value) = under.quickly(self.ways[number as usize].quick)
+            {
+                match self.known(number, value) {
+                    Some(next) => number = next,
+                    None => break Stopped::Unknown(value),
+                }
+                continue;
+            }
             let node = &self.nodes[number as usize];
             let verb = match &node.next {
                 Next::Asks(verb) => verb,
@@ -146,7 +178,7 @@ impl Course {
             match under.perform(verb, node.is_step, stage) {
                 Ok(value) => {
                     stage = Stage::Begin;
-                    match node.known(value) {
+                    match self.known(number, value) {
                         Some(next) => number = next,
                         None => break Stopped::Unknown(value),
                     }
@@ -161,10 +193,9 @@ impl Course {
     /// Where any answer leads.
     #[inline(never)]
     pub fn after(&mut self, node: u32, answer: Answer, host: &mut Host<'_>) -> io::Result<u32> {
-        let at = &self.nodes[node as usize];
         let known = match answer {
-            Ok(value) => at.known(value),
-            Err(_) => at.known_of_others(answer),
+            Ok(value) => self.known(node, value),
+            Err(_) => self.nodes[node as usize].known_of_others(answer),
         };
         if let Some(next) = known {
             return Ok(next);
@@ -177,9 +208,8 @@ impl Course {
             self.run_to(node, host)?;
         }
         let next = self.answered(answer, host);
-        let new = self.nodes.len() as u32;
-        self.nodes.push(Node::new(next, Some((node, answer))));
-        self.nodes[node as usize].learn(answer, new);
+        let new = self.add(next, Some((node, answer)), host.machine);
+        self.learn(node, answer, new);
         if let Some(running) = &mut self.running {
             running.at = new;
         }

@@ -16,6 +16,7 @@ mod body;
 mod context;
 mod course;
 mod perform;
+mod quick;
 
 pub(crate) use context::{Library, Place, Script};
 pub(crate) use perform::Watching;

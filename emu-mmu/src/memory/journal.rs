@@ -111,6 +111,20 @@ impl GuestMemory {
         self.unjournalled.store(0, Ordering::Relaxed);
     }
 
+    /// Stores a doubleword and notes what it changed, if that is all there is to it: inside, aligned, with a
+    /// journal. False if not, and nothing is done.
+    #[inline]
+    pub fn quick_journalled_u64(&self, ra: Ra, value: u64) -> bool {
+        let (Some(journal), Ok(old)) = (self.journal.get(), self.load_u64(ra)) else {
+            return false;
+        };
+        if value != old {
+            journal.note((ra, old, value));
+            return self.put_u64(ra, value).is_ok();
+        }
+        true
+    }
+
     /// Stores something of a doubleword at `ra` by `write`, and notes what it changed.
     pub(super) fn journalled<T>(
         &self,

@@ -1,0 +1,153 @@
+//! The short way of the verbs that a script asks for most.
+//!
+//! Owns what of a verb is known before it is performed ([`Quick`]), and the cases in which nothing can come
+//! between: nobody hears of it, no interrupt is due, the ERAT serves it. There it does what `body` does, in
+//! fewer of the host's instructions; in any other it does nothing at all, and the verb goes its long way. Refuses
+//! verbs that other CPUs or checkers are told of.
+
+use super::perform::Under;
+use super::{At, Size, Verb};
+use crate::cost::Category;
+use crate::machine::Machine;
+use crate::probe::Interest;
+use emu_mmu::{AccessState, Barrier, Ea, Ra};
+use std::sync::atomic::Ordering;
+
+/// What is known of a verb.
+#[derive(Clone, Copy)]
+pub(super) enum Quick {
+    /// It has no short way.
+    None,
+    Load(Ea),
+    Store(Ea, u64),
+    LoadReserve(Ea),
+    StoreConditional(Ea, u64),
+    ReadCpuId,
+    SetInterrupts(bool),
+    /// It only takes time.
+    Wait(Category, u64),
+}
+
+impl Quick {
+    pub fn of(verb: &Verb, machine: &Machine) -> Self {
+        let quiet = |ea: Ea| !machine.may_want_translation(ea);
+        let costs = &machine.costs;
+        match *verb {
+            Verb::Load(At::Kernel(ea), Size::Double, _) if quiet(ea) => Quick::Load(ea),
+            Verb::Store(At::Kernel(ea), Size::Double, value, _) if quiet(ea) => {
+                Quick::Store(ea, value)
+            }
+            Verb::LoadReserve(At::Kernel(ea), _) if quiet(ea) => Quick::LoadReserve(ea),
+            Verb::StoreConditional(At::Kernel(ea), value, _) if quiet(ea) => {
+                Quick::StoreConditional(ea, value)
+            }
+            Verb::ReadCpuId(_) => Quick::ReadCpuId,
+            Verb::SetInterrupts(enabled) => Quick::SetInterrupts(enabled),
+            Verb::Retire(count) => {
+                Quick::Wait(Category::Instructions, costs.instructions(count).get())
+            }
+            Verb::Barrier(Barrier::Eieio, _) => Quick::Wait(Category::Barriers, costs.eieio),
+            Verb::Barrier(Barrier::Isync, _) => Quick::Wait(Category::Barriers, costs.isync),
+            Verb::Barrier(Barrier::Lwsync, _) => Quick::Wait(Category::Barriers, costs.lwsync),
+            _ => Quick::None,
+        }
+    }
+}
+
+impl Under<'_, '_> {
+    /// Verbs may go their short way as long as this context runs.
+    pub fn may_be_quick(&self) -> bool {
+        let (machine, cpu) = (self.machine, &*self.cpu);
+        self.watching.is_none()
+            && cpu.caches.is_none()
+            && cpu.state == AccessState::kernel()
+            && cpu.mmu.registers.keys.allow_all()
+            && !machine.wants(Interest::ACCESSES)
+            && !machine.late.load(Ordering::Relaxed)
+    }
+
+    /// Performs a verb that has not begun, if it can go its short way.
+    #[inline(always)]
+    pub fn quickly(&mut self, quick: Quick) -> Option<u64> {
+        if self.cpu.attends_now() {
+            return None;
+        }
+        let value = match quick {
+            Quick::None => return None,
+            Quick::Load(ea) => {
+                let value = self.loaded(ea)?.1;
+                self.cpu
+                    .charge(Category::LoadStore, self.machine.costs.load);
+                value
+            }
+            Quick::LoadReserve(ea) => {
+                let (ra, value) = self.loaded(ea)?;
+                let cycles = self.machine.costs.load_reserve;
+                self.cpu.charge(Category::Reservation, cycles);
+                self.cpu.reservation = Some((ra, value));
+                value
+            }
+            Quick::Store(ea, value) => {
+                self.stored(ea, value)?;
+                self.cpu
+                    .charge(Category::LoadStore, self.machine.costs.store);
+                0
+            }
+            Quick::StoreConditional(ea, value) => self.replaced(ea, value)?,
+            Quick::ReadCpuId => {
+                self.cpu
+                    .charge(Category::LoadStore, self.machine.costs.load);
+                u64::from(self.cpu.id.0)
+            }
+            Quick::SetInterrupts(enabled) => self.interrupts_set(enabled)?,
+            Quick::Wait(category, cycles) => {
+                self.cpu.charge(category, cycles);
+                0
+            }
+        };
+        self.cpu.counters.verbs += 1;
+        Some(value)
+    }
+
+    #[inline(always)]
+    fn loaded(&mut self, ea: Ea) -> Option<(Ra, u64)> {
+        let ra = self.cpu.mmu.quick_kernel_hit(ea, false)?;
+        Some((ra, self.machine.memory.load_u64(ra).ok()?))
+    }
+
+    #[inline(always)]
+    fn stored(&mut self, ea: Ea, value: u64) -> Option<()> {
+        let ra = self.cpu.mmu.quick_kernel_hit(ea, true)?;
+        let told = self.machine.hpt.contains(ra) || self.machine.watches(ra);
+        (!told && self.machine.memory.quick_journalled_u64(ra, value)).then_some(())
+    }
+
+    #[inline(always)]
+    fn replaced(&mut self, ea: Ea, value: u64) -> Option<u64> {
+        let ra = self.cpu.mmu.quick_kernel_hit(ea, true)?;
+        let (reserved, old) = self.cpu.reservation?;
+        let told = self.machine.hpt.contains(ra) || self.machine.watches(ra);
+        let same = self.machine.memory.load_u64(ra).ok()? == old;
+        // One that fails is rare.
+        if told || reserved != ra || !same || !self.machine.memory.quick_journalled_u64(ra, value) {
+            return None;
+        }
+        self.cpu.reservation = None;
+        let cycles = self.machine.costs.store_conditional;
+        self.cpu.charge(Category::Reservation, cycles);
+        Some(1)
+    }
+
+    #[inline(always)]
+    fn interrupts_set(&mut self, enabled: bool) -> Option<u64> {
+        let cpu = &mut *self.cpu;
+        let cycles = self.machine.costs.special_register;
+        let was = cpu.interrupts_enabled;
+        if enabled && !was && cpu.interrupt_due_at().get() <= cpu.clock.get() + cycles {
+            return None;
+        }
+        cpu.charge(Category::Instructions, cycles);
+        cpu.set_interrupts(enabled, || None);
+        Some(u64::from(was))
+    }
+}
