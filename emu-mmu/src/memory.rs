@@ -6,7 +6,6 @@
 
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
-use std::ops::Range;
 use std::sync::OnceLock;
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -18,6 +17,7 @@ mod access;
 mod file_map;
 mod groups;
 mod journal;
+mod range;
 #[cfg(feature = "vm-memory")]
 mod vm_region;
 
@@ -219,45 +219,6 @@ impl GuestMemory {
             found |= u8::from(dw.load(Ordering::Acquire) & mask == want) << i;
         }
         Ok(found)
-    }
-
-    /// Zeroes `len_bytes` from `ra`, by doubleword where it can. Not atomic as a whole.
-    ///
-    /// # Errors
-    /// [`MemoryError::OutOfBounds`], before anything is written.
-    pub fn zero(&self, ra: Ra, len_bytes: u64) -> Result<(), MemoryError> {
-        let end = ra
-            .get()
-            .checked_add(len_bytes)
-            .filter(|&end| end <= self.len);
-        let end = end.ok_or(MemoryError::OutOfBounds {
-            ra,
-            bytes: len_bytes,
-        })?;
-        let words = ra.get().next_multiple_of(8).min(end)..end & !7;
-        for at in (ra.get()..words.start).chain(words.end.max(words.start)..end) {
-            self.store_u8(Ra::new(at), 0)?;
-        }
-        self.zero_words(words)
-    }
-
-    /// Zeroes whole doublewords; both ends are multiples of 8 and inside.
-    fn zero_words(&self, words: Range<u64>) -> Result<(), MemoryError> {
-        if self.journal.get().is_none() {
-            for at in words.step_by(8) {
-                // SAFETY: as for every store of this size; the caller has checked the bounds.
-                let word = unsafe { AtomicU64::from_ptr(self.base.add(at as usize).cast()) };
-                word.store(0, Ordering::Release);
-            }
-            return Ok(());
-        }
-        for at in words.step_by(8).map(Ra::new) {
-            // There is nothing to note of what is zero already.
-            if self.load_u64(at)? != 0 {
-                self.store_u64(at, 0)?;
-            }
-        }
-        Ok(())
     }
 
     /// Asks the host to back a range with its huge pages, and tells whether it will try. For what is

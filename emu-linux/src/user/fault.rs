@@ -154,11 +154,8 @@ impl Linux {
         for line in (0..self.page_bytes()).step_by(LINE_BYTES as usize) {
             let first = cx.load_u64(field(va(from), line), "copy_user_page: load")?;
             cx.beside(cx.machine(), move |machine, _| {
-                let memory = machine.memory();
-                let copied = (8..LINE_BYTES).step_by(8).try_for_each(|word| {
-                    let value = memory.load_u64(from + (line + word))?;
-                    memory.store_u64(to + (line + word), value)
-                });
+                let rest = line + 8;
+                let copied = (machine.memory()).copy(to + rest, from + rest, LINE_BYTES - 8);
                 // The store below refuses what this did.
                 u64::from(copied.is_ok())
             });
