@@ -158,10 +158,11 @@ impl Course {
     #[inline]
     pub fn follow(&self, under: &mut Under<'_, '_>, level: &mut Level) -> Stopped {
         let (mut number, mut stage) = (level.node, level.stage);
-        let may_be_quick = under.may_be_quick();
+        let (may_be_quick, watched) = (under.may_be_quick(), under.watching.is_some());
         let stopped = loop {
+            let may_be_quick = may_be_quick && stage == Stage::Begin;
             if may_be_quick
-                && stage == Stage::Begin
+                && !watched
                 && let Some(value) = under.quickly(self.ways[number as usize].quick)
             {
                 match self.known(number, value) {
@@ -175,7 +176,16 @@ impl Course {
                 Next::Asks(verb) => verb,
                 Next::Ends(ending) => break Stopped::Ends(*ending),
             };
-            match under.perform(verb, node.is_step, stage) {
+            let quickly = match may_be_quick && watched {
+                true => under.quickly_watched(self.ways[number as usize].quick, verb),
+                false => Ok(None),
+            };
+            let done = match quickly {
+                Ok(Some(value)) => Ok(value),
+                Ok(None) => under.perform(verb, node.is_step, stage),
+                Err(leave) => Err(leave),
+            };
+            match done {
                 Ok(value) => {
                     stage = Stage::Begin;
                     match self.known(number, value) {

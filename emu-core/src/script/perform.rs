@@ -97,7 +97,7 @@ impl<'a, 'w> Under<'a, 'w> {
     }
 
     #[inline(never)]
-    fn go_on(&mut self, verb: &Verb, mut stage: Stage) -> Leaves<u64> {
+    pub(super) fn go_on(&mut self, verb: &Verb, mut stage: Stage) -> Leaves<u64> {
         loop {
             stage = match stage {
                 Stage::Begin => Stage::Body(0),

@@ -1,15 +1,15 @@
 //! The short way of the verbs that a script asks for most.
 //!
 //! Owns what of a verb is known before it is performed ([`Quick`]), and the cases in which nothing can come
-//! between: nobody hears of it, no interrupt is due, the ERAT serves it. There it does what `body` does, in
+//! between: no checker hears of it, no interrupt is due, the ERAT serves it. There it does what `body` does, in
 //! fewer of the host's instructions; in any other it does nothing at all, and the verb goes its long way. Refuses
 //! verbs that other CPUs or checkers are told of.
 
-use super::perform::Under;
-use super::{At, Size, Verb};
+use super::perform::{Leaves, Under};
+use super::{At, Size, Stage, Verb};
 use crate::cost::Category;
 use crate::machine::Machine;
-use crate::probe::Interest;
+use crate::probe::{Event, Interest};
 use emu_mmu::{AccessState, Barrier, Ea, Ra};
 use std::sync::atomic::Ordering;
 
@@ -58,11 +58,14 @@ impl Under<'_, '_> {
     /// Verbs may go their short way as long as this context runs.
     pub fn may_be_quick(&self) -> bool {
         let (machine, cpu) = (self.machine, &*self.cpu);
-        self.watching.is_none()
+        let heard_here = match &self.watching {
+            Some(watching) => watching.hears_accesses,
+            None => !machine.wants(Interest::ACCESSES),
+        };
+        heard_here
             && cpu.caches.is_none()
             && cpu.state == AccessState::kernel()
             && cpu.mmu.registers.keys.allow_all()
-            && !machine.wants(Interest::ACCESSES)
             && !machine.late.load(Ordering::Relaxed)
     }
 
@@ -72,7 +75,52 @@ impl Under<'_, '_> {
         if self.cpu.attends_now() {
             return None;
         }
-        let value = match quick {
+        let value = self.shortly(quick)?;
+        self.cpu.counters.verbs += 1;
+        Some(value)
+    }
+
+    /// The same where somebody watches: they are told of the step, then of what it did.
+    #[inline(never)]
+    pub fn quickly_watched(&mut self, quick: Quick, verb: &Verb) -> Leaves<Option<u64>> {
+        let (cpu, Some(watching)) = (&mut *self.cpu, &mut self.watching) else {
+            return Ok(None);
+        };
+        let step = (watching.steps_less_verbs).wrapping_add(cpu.counters.verbs + 1);
+        let attends = cpu.clock >= cpu.deadline || self.machine.stopping();
+        if attends || step >= watching.pause_at || matches!(quick, Quick::None) {
+            return Ok(None);
+        }
+        cpu.counters.verbs += 1;
+        (watching.watch).step(watching.others.with_running(cpu, step));
+        let Some(value) = self.shortly(quick) else {
+            return self.go_on(verb, Stage::Body(0)).map(Some);
+        };
+        self.tell(verb, value);
+        Ok(Some(value))
+    }
+
+    /// Tells what a verb has done its short way.
+    fn tell(&mut self, verb: &Verb, value: u64) {
+        let (at, store, step) = match *verb {
+            Verb::Load(at, _, step) | Verb::LoadReserve(at, step) => (at, false, step),
+            Verb::Store(at, _, _, step) => (at, true, step),
+            Verb::StoreConditional(at, _, step) if value == 1 => (at, true, step),
+            Verb::ReadCpuId(step) => return self.note(|| Event::CpuNumber { step }),
+            Verb::Barrier(barrier, step) => return self.note(|| Event::Barrier { barrier, step }),
+            _ => return,
+        };
+        // It is the one that was used last, so that this is no other use.
+        if let At::Kernel(ea) = at
+            && let Some(ra) = self.cpu.mmu.quick_kernel_hit(ea, store)
+        {
+            self.note(|| Event::Access { ra, store, step });
+        }
+    }
+
+    #[inline(always)]
+    fn shortly(&mut self, quick: Quick) -> Option<u64> {
+        Some(match quick {
             Quick::None => return None,
             Quick::Load(ea) => {
                 let value = self.loaded(ea)?.1;
@@ -104,9 +152,7 @@ impl Under<'_, '_> {
                 self.cpu.charge(category, cycles);
                 0
             }
-        };
-        self.cpu.counters.verbs += 1;
-        Some(value)
+        })
     }
 
     #[inline(always)]

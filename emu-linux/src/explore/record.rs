@@ -8,8 +8,7 @@ use crate::memmap::{field, pcpu, percpu, task};
 use emu_core::explore::{StepView, Turn, Watch};
 use emu_core::{CpuId, Cycles, Event, Interest, Observer, Step};
 use emu_mmu::{Ea, Hpt, Ra};
-use parking_lot::{Mutex, MutexGuard};
-use smallvec::SmallVec;
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
@@ -327,11 +326,18 @@ impl Recorder {
     }
 }
 
+/// What the machine told while a run was recorded, until the recorder takes it: it is told in the midst of a step.
+#[derive(Default)]
+pub(super) struct Heard {
+    /// A run is recorded now.
+    records: AtomicBool,
+    any: AtomicBool,
+    events: Mutex<Vec<(CpuId, Event)>>,
+}
+
 /// The recorder as the machine knows it.
 pub(super) struct Listener {
-    /// A run is recorded now.
-    pub records: Arc<AtomicBool>,
-    pub recorder: Arc<Mutex<Recorder>>,
+    pub heard: Arc<Heard>,
     pub monitor: Arc<Mutex<Monitor>>,
 }
 
@@ -345,8 +351,9 @@ impl Observer for Listener {
     }
 
     fn observe(&mut self, cpu: CpuId, now: Cycles, event: Event) {
-        if self.records.load(Ordering::Relaxed) {
-            self.recorder.lock().note(cpu, &event);
+        if self.heard.records.load(Ordering::Relaxed) {
+            self.heard.events.lock().push((cpu, event));
+            self.heard.any.store(true, Ordering::Relaxed);
         }
         self.monitor.lock().hardware(cpu, now, event);
     }
@@ -354,38 +361,45 @@ impl Observer for Listener {
 
 /// Records a run that is watched.
 pub(super) struct Recording<'a> {
-    recorder: &'a Mutex<Recorder>,
+    recorder: &'a mut Recorder,
+    heard: &'a Heard,
     linux: &'a Linux,
-    /// What the last step did, not told yet: it is told with the next.
-    done: SmallVec<[(CpuId, Event); 2]>,
 }
 
 impl<'a> Recording<'a> {
-    pub fn new(recorder: &'a Mutex<Recorder>, linux: &'a Linux) -> Self {
+    pub fn new(recorder: &'a mut Recorder, heard: &'a Heard, linux: &'a Linux) -> Self {
+        heard.events.lock().clear();
+        heard.records.store(true, Ordering::Relaxed);
         Recording {
             recorder,
+            heard,
             linux,
-            done: SmallVec::new(),
         }
     }
 
-    /// The recorder, told everything.
-    pub fn end(mut self) -> MutexGuard<'a, Recorder> {
-        self.tell()
-    }
-
-    fn tell(&mut self) -> MutexGuard<'a, Recorder> {
-        let mut recorder = self.recorder.lock();
-        for (cpu, event) in self.done.drain(..) {
-            recorder.note(cpu, &event);
+    /// The last step is over.
+    #[inline]
+    fn take_heard(&mut self) {
+        if self.heard.any.load(Ordering::Relaxed) {
+            self.heard.any.store(false, Ordering::Relaxed);
+            for (cpu, event) in self.heard.events.lock().drain(..) {
+                self.recorder.note(cpu, &event);
+            }
         }
-        recorder
+    }
+}
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        self.take_heard();
+        self.heard.records.store(false, Ordering::Relaxed);
     }
 }
 
 impl Watch for Recording<'_> {
     fn step(&mut self, view: StepView<'_>) {
-        self.tell().step(self.linux, &view);
+        self.take_heard();
+        self.recorder.step(self.linux, &view);
     }
 
     fn hears_accesses(&self) -> bool {
@@ -393,6 +407,6 @@ impl Watch for Recording<'_> {
     }
 
     fn access(&mut self, cpu: CpuId, event: Event) {
-        self.done.push((cpu, event));
+        self.recorder.note(cpu, &event);
     }
 }

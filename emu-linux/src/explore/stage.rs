@@ -4,7 +4,7 @@
 //! Owns what makes one run from there like the first: the arena brings the machine back, this the kernel
 //! model's own records and the checkers.
 
-use super::record::{Recorder, Recording, StepRecord};
+use super::record::{Heard, Recorder, Recording, StepRecord};
 use super::scenario::ExploreScenario;
 use super::set_up::{arena, set_up};
 use crate::config::{KernelVersion, Pages, RunConfig, RunError};
@@ -22,7 +22,7 @@ use emu_core::{Clocked, CpuId, Cycles, Engine};
 use emu_mmu::{Ea, MemoryError, MmuGeometry, Replacement, TlbGeometry};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 /// log2 of the groups of the hash table: few collide.
 const HTAB_BITS: u8 = 11;
@@ -72,9 +72,8 @@ pub(super) struct Stage {
     names: Vec<(Ea, String)>,
     /// Violations are told with what led to them.
     tells: bool,
-    recorder: Arc<Mutex<Recorder>>,
-    /// A run is recorded now.
-    records: Arc<AtomicBool>,
+    recorder: Recorder,
+    heard: Arc<Heard>,
 }
 
 /// A moment of a run: the machine's, the checkers', the kernel model's own.
@@ -124,7 +123,7 @@ impl Stage {
         shape.geometry = GEOMETRY;
         let (base, groups) = (shape.hpt.base(), shape.hpt.groups_log2());
         let monitor = Arc::new(Mutex::new(Monitor::new(base, groups)));
-        let recorder = Arc::new(Mutex::new(Recorder::new(monitor.clone(), shape.hpt)));
+        let recorder = Recorder::new(monitor.clone(), shape.hpt);
         let mut linux = Linux::new(
             &config,
             KernelVersion::V2_6_38,
@@ -141,10 +140,9 @@ impl Stage {
             linux.mutation = scenario.mutation;
         }
         let linux = Arc::new(linux);
-        let records = Arc::<AtomicBool>::default();
+        let heard = Arc::<Heard>::default();
         let observer = Box::new(super::record::Listener {
-            records: records.clone(),
-            recorder: recorder.clone(),
+            heard: heard.clone(),
             monitor: monitor.clone(),
         });
         let mut engine = Engine::with_observer(shape, Box::new(Clocked::new()), Some(observer))
@@ -185,7 +183,7 @@ impl Stage {
             monitor,
             base,
             recorder,
-            records,
+            heard,
         })
     }
 
@@ -201,7 +199,7 @@ impl Stage {
             let (end, steps) = self.arena.finish(plan, None)?;
             return Ok(self.ran(end, steps, Vec::new()));
         };
-        self.recorder.lock().begin();
+        self.recorder.begin();
         let (ran, steps) = self.finish_recorded(plan)?;
         *trace = steps;
         Ok(ran)
@@ -211,11 +209,10 @@ impl Stage {
     fn finish_recorded(&mut self, plan: &Plan) -> Result<(Ran, Vec<StepRecord>), ExploreError> {
         let all = Monitor::INTEREST.and(emu_core::Interest::ACCESSES);
         self.arena.machine().set_interest(all);
-        self.records.store(true, Ordering::Relaxed);
-        let mut recording = Recording::new(&self.recorder, &self.linux);
+        let mut recording = Recording::new(&mut self.recorder, &self.heard, &self.linux);
         let finished = self.arena.finish(plan, Some(&mut recording));
-        self.records.store(false, Ordering::Relaxed);
-        let (trace, broke_at) = recording.end().take();
+        drop(recording);
+        let (trace, broke_at) = self.recorder.take();
         self.arena.machine().set_interest(Monitor::INTEREST);
         let (end, steps) = finished?;
         Ok((self.ran(end, steps, broke_at), trace))
@@ -223,7 +220,7 @@ impl Stage {
 
     /// Takes the steps of a run that nobody needs any more.
     pub fn give_back(&mut self, steps: Vec<StepRecord>) {
-        self.recorder.lock().give_back(steps);
+        self.recorder.give_back(steps);
     }
 
     /// As [`Stage::branches`], and gives what each step did; `trace` and `broke_at` are of the plan's own run.
@@ -243,7 +240,7 @@ impl Stage {
                 break;
             }
             self.part()?;
-            (self.recorder.lock()).begin_after(&trace[..before], broke_at);
+            self.recorder.begin_after(&trace[..before], broke_at);
             self.arena.depart(departure.turn);
             all.push(self.finish_recorded(plan)?);
             self.return_to_parting()?;
@@ -327,13 +324,13 @@ impl Stage {
     /// From now on invalidations reach other CPUs as late as the architecture allows.
     pub fn with_late_invalidations(mut self) -> Self {
         self.arena = self.arena.with_late_invalidations();
-        self.recorder.lock().late = true;
+        self.recorder.late = true;
         self
     }
 
     /// Addresses of the pages outside the linear map that recorded runs accessed.
     pub fn pages(&self) -> Vec<Ea> {
-        self.recorder.lock().pages().collect()
+        self.recorder.pages().collect()
     }
 
     /// The MMU of a CPU as the last run left it.
@@ -350,7 +347,7 @@ impl Stage {
     /// From now on each recorded step tells the state before it, as a hash.
     pub fn with_states(mut self) -> Self {
         self.arena = self.arena.with_scripts().stop_before_steps();
-        self.recorder.lock().hashes_states = true;
+        self.recorder.hashes_states = true;
         self
     }
 

@@ -175,12 +175,22 @@ impl GuestMemory {
         let entries = journal.entries.load(Ordering::Relaxed);
         let hashed = journal.hashed.load(Ordering::Relaxed);
         let mut hash = journal.hash.load(Ordering::Relaxed);
-        for number in (mark.0..entries).rev() {
+        for number in (mark.0..hashed.min(entries)).rev() {
             if let Some((ra, old, new)) = journal.entry(number) {
+                hash ^= mixed(ra, old) ^ mixed(ra, new);
+            }
+        }
+        for number in (mark.0.max(ROOM)..entries).rev() {
+            if let Some((ra, old, _)) = journal.entry(number) {
                 self.put_u64(ra, old)?;
-                if number < hashed {
-                    hash ^= mixed(ra, old) ^ mixed(ra, new);
-                }
+            }
+        }
+        let with_room = 3 * mark.0.min(entries).min(ROOM)..3 * entries.min(ROOM);
+        let words = journal.words.get(with_room).unwrap_or_default();
+        for entry in words.rchunks_exact(3) {
+            if let [at, old, _] = entry {
+                let at = Ra::new(at.load(Ordering::Relaxed));
+                self.put_u64(at, old.load(Ordering::Relaxed))?;
             }
         }
         let left = entries.min(mark.0);
