@@ -277,6 +277,11 @@ impl Account {
         Account(Vec::new())
     }
 
+    /// True if it counts nothing.
+    pub const fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Adds cycles to a category of the place that begins at `first`.
     #[inline(always)]
     pub fn charge(&mut self, first: usize, category: Category, cycles: u64) {

@@ -182,6 +182,11 @@ impl Cpu {
         self.account = Account::none();
     }
 
+    /// True if it does not count where its cycles go.
+    pub fn account_is_closed(&self) -> bool {
+        self.account.is_none()
+    }
+
     /// Takes over the state of another CPU, in the memory of this one.
     pub fn copy_from(&mut self, other: &Self) {
         // By name, so that none is forgotten.

@@ -233,7 +233,7 @@ impl Script {
         let machine = library.machine.clone();
         let mut under = Under::new(&machine, cpu, carried, watching);
         while let Some(level) = levels.last_mut() {
-            let course = &library.courses[level.course as usize];
+            let course = &mut library.courses[level.course as usize];
             let left = match course.follow(&mut under, level) {
                 Stopped::Left(leave) => leave,
                 Stopped::Unknown(value) => {

@@ -2,6 +2,7 @@
 //!
 //! Owns the tree and the guest code, which is called where the tree ends. Refuses to know what a verb does.
 
+use super::chain::{Chain, Op};
 use super::context::Level;
 use super::perform::{Leave, Under};
 use super::quick::Quick;
@@ -39,7 +40,16 @@ struct Way {
     /// Where the value that was had first leads; node 0, which nothing leads to, while none was had.
     value: u64,
     then: u32,
+    /// The chain it is in, from 1; 0 if it is in none.
+    chain: u32,
+    /// Which verb of the chain it is.
+    at: u16,
+    /// How often it was gone through alone.
+    visits: u16,
 }
+
+/// Visits of a place before it is looked for a chain.
+const VISITS_OF_A_CHAIN: u16 = 4;
 
 impl Node {
     fn new(next: Next, from: Option<(u32, Answer)>) -> Self {
@@ -85,6 +95,7 @@ pub(super) struct Course {
     nodes: Vec<Node>,
     /// Of each node.
     ways: Vec<Way>,
+    chains: Vec<Chain>,
     running: Option<Running>,
 }
 
@@ -105,6 +116,7 @@ impl Course {
             local,
             nodes: Vec::new(),
             ways: Vec::new(),
+            chains: Vec::new(),
             running: None,
         }
     }
@@ -129,8 +141,14 @@ impl Course {
             Next::Asks(verb) => Quick::of(verb, machine),
             Next::Ends(_) => Quick::None,
         };
-        let (value, then) = (0, 0);
-        self.ways.push(Way { quick, value, then });
+        self.ways.push(Way {
+            quick,
+            value: 0,
+            then: 0,
+            chain: 0,
+            at: 0,
+            visits: 0,
+        });
         self.nodes.push(Node::new(next, from));
         number
     }
@@ -154,22 +172,74 @@ impl Course {
         }
     }
 
+    /// A place that is gone through time and again becomes the first of a chain.
+    #[inline(always)]
+    fn count_visit(&mut self, node: u32, machine: &Machine) {
+        let way = &mut self.ways[node as usize];
+        if way.visits < VISITS_OF_A_CHAIN {
+            way.visits += 1;
+            if way.visits == VISITS_OF_A_CHAIN && way.chain == 0 {
+                self.make_chain(node, machine);
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn make_chain(&mut self, first: u32, machine: &Machine) {
+        let next = |node: u32| {
+            let (way, node) = (&self.ways[node as usize], &self.nodes[node as usize]);
+            let op = match (&node.next, way.quick) {
+                (Next::Asks(Verb::Beside(effect)), _) => Op::Beside(effect.clone()),
+                (_, Quick::None) => return None,
+                (_, quick) => Op::Quick(quick),
+            };
+            let known = way.then != 0 && way.chain == 0;
+            let cycles = way.quick.cycles(&machine.costs);
+            known.then_some((op, cycles, way.value, way.then))
+        };
+        let Some(chain) = Chain::new(first, next) else {
+            return;
+        };
+        let number = self.chains.len() as u32 + 1;
+        for (at, node) in chain.nodes().enumerate() {
+            let way = &mut self.ways[node as usize];
+            (way.chain, way.at) = (number, at as u16);
+        }
+        self.chains.push(chain);
+    }
+
     /// Goes on from a place as far as is known.
     #[inline]
-    pub fn follow(&self, under: &mut Under<'_, '_>, level: &mut Level) -> Stopped {
+    pub fn follow(&mut self, under: &mut Under<'_, '_>, level: &mut Level) -> Stopped {
         let (mut number, mut stage) = (level.node, level.stage);
         let (may_be_quick, watched) = (under.may_be_quick(), under.watching.is_some());
         let stopped = loop {
             let may_be_quick = may_be_quick && stage == Stage::Begin;
-            if may_be_quick
-                && !watched
-                && let Some(value) = under.quickly(self.ways[number as usize].quick)
-            {
-                match self.known(number, value) {
-                    Some(next) => number = next,
-                    None => break Stopped::Unknown(value),
+            if may_be_quick && !watched {
+                let way = &self.ways[number as usize];
+                if way.chain != 0 {
+                    let chain = &self.chains[way.chain as usize - 1];
+                    let left = under.follow_chain(chain, usize::from(way.at));
+                    number = left.node;
+                    if let Some(value) = left.answer {
+                        match self.known(number, value) {
+                            Some(next) => number = next,
+                            None => break Stopped::Unknown(value),
+                        }
+                        continue;
+                    }
+                    if number == chain.end() {
+                        continue;
+                    }
                 }
-                continue;
+                if let Some(value) = under.quickly(self.ways[number as usize].quick) {
+                    self.count_visit(number, under.machine);
+                    match self.known(number, value) {
+                        Some(next) => number = next,
+                        None => break Stopped::Unknown(value),
+                    }
+                    continue;
+                }
             }
             let node = &self.nodes[number as usize];
             let verb = match &node.next {

@@ -13,6 +13,7 @@
 //! (`course`), and who is in the midst of what (`context`). Refuses to be fast the first time.
 
 mod body;
+mod chain;
 mod context;
 mod course;
 mod perform;

@@ -7,9 +7,10 @@
 
 use super::perform::{Leaves, Under};
 use super::{At, Size, Stage, Verb};
-use crate::cost::Category;
+use crate::cost::Cycles;
 use crate::machine::Machine;
 use crate::probe::{Event, Interest};
+use crate::timing::CostTable;
 use emu_mmu::{AccessState, Barrier, Ea, Ra};
 use std::sync::atomic::Ordering;
 
@@ -25,7 +26,7 @@ pub(super) enum Quick {
     ReadCpuId,
     SetInterrupts(bool),
     /// It only takes time.
-    Wait(Category, u64),
+    Wait(u64),
 }
 
 impl Quick {
@@ -43,13 +44,26 @@ impl Quick {
             }
             Verb::ReadCpuId(_) => Quick::ReadCpuId,
             Verb::SetInterrupts(enabled) => Quick::SetInterrupts(enabled),
-            Verb::Retire(count) => {
-                Quick::Wait(Category::Instructions, costs.instructions(count).get())
-            }
-            Verb::Barrier(Barrier::Eieio, _) => Quick::Wait(Category::Barriers, costs.eieio),
-            Verb::Barrier(Barrier::Isync, _) => Quick::Wait(Category::Barriers, costs.isync),
-            Verb::Barrier(Barrier::Lwsync, _) => Quick::Wait(Category::Barriers, costs.lwsync),
+            Verb::Retire(count) => Quick::Wait(costs.instructions(count).get()),
+            Verb::Barrier(Barrier::Eieio, _) => Quick::Wait(costs.eieio),
+            Verb::Barrier(Barrier::Isync, _) => Quick::Wait(costs.isync),
+            Verb::Barrier(Barrier::Lwsync, _) => Quick::Wait(costs.lwsync),
             _ => Quick::None,
+        }
+    }
+}
+
+impl Quick {
+    /// Cycles it takes.
+    pub fn cycles(self, costs: &CostTable) -> u64 {
+        match self {
+            Quick::None => 0,
+            Quick::Load(_) | Quick::ReadCpuId => costs.load,
+            Quick::Store(..) => costs.store,
+            Quick::LoadReserve(_) => costs.load_reserve,
+            Quick::StoreConditional(..) => costs.store_conditional,
+            Quick::SetInterrupts(_) => costs.special_register,
+            Quick::Wait(cycles) => cycles,
         }
     }
 }
@@ -64,6 +78,7 @@ impl Under<'_, '_> {
         };
         heard_here
             && cpu.caches.is_none()
+            && cpu.account_is_closed()
             && cpu.state == AccessState::kernel()
             && cpu.mmu.registers.keys.allow_all()
             && !machine.late.load(Ordering::Relaxed)
@@ -120,38 +135,38 @@ impl Under<'_, '_> {
 
     #[inline(always)]
     fn shortly(&mut self, quick: Quick) -> Option<u64> {
+        let ends = self.cpu.clock.get() + quick.cycles(&self.machine.costs);
+        let value = self.done_shortly(quick, self.cpu.clock.get(), ends)?;
+        self.cpu.clock = Cycles::new(ends);
+        Some(value)
+    }
+
+    /// Performs a verb at a time, if it can go its short way and no interrupt is due until `ends`. The clock is left
+    /// to who calls.
+    #[inline(always)]
+    pub(super) fn done_shortly(&mut self, quick: Quick, now: u64, ends: u64) -> Option<u64> {
         Some(match quick {
             Quick::None => return None,
-            Quick::Load(ea) => {
-                let value = self.loaded(ea)?.1;
-                self.cpu
-                    .charge(Category::LoadStore, self.machine.costs.load);
-                value
-            }
+            Quick::Load(ea) => self.loaded(ea)?.1,
             Quick::LoadReserve(ea) => {
                 let (ra, value) = self.loaded(ea)?;
-                let cycles = self.machine.costs.load_reserve;
-                self.cpu.charge(Category::Reservation, cycles);
                 self.cpu.reservation = Some((ra, value));
                 value
             }
-            Quick::Store(ea, value) => {
-                self.stored(ea, value)?;
-                self.cpu
-                    .charge(Category::LoadStore, self.machine.costs.store);
-                0
-            }
+            Quick::Store(ea, value) => self.stored(ea, value)?,
             Quick::StoreConditional(ea, value) => self.replaced(ea, value)?,
-            Quick::ReadCpuId => {
-                self.cpu
-                    .charge(Category::LoadStore, self.machine.costs.load);
-                u64::from(self.cpu.id.0)
+            Quick::ReadCpuId => u64::from(self.cpu.id.0),
+            Quick::SetInterrupts(enabled) => {
+                let cpu = &mut *self.cpu;
+                let was = cpu.interrupts_enabled;
+                if enabled && !was && cpu.interrupt_due_at().get() <= ends {
+                    return None;
+                }
+                cpu.clock = Cycles::new(now + self.machine.costs.special_register);
+                cpu.set_interrupts(enabled, || None);
+                u64::from(was)
             }
-            Quick::SetInterrupts(enabled) => self.interrupts_set(enabled)?,
-            Quick::Wait(category, cycles) => {
-                self.cpu.charge(category, cycles);
-                0
-            }
+            Quick::Wait(_) => 0,
         })
     }
 
@@ -162,10 +177,10 @@ impl Under<'_, '_> {
     }
 
     #[inline(always)]
-    fn stored(&mut self, ea: Ea, value: u64) -> Option<()> {
+    fn stored(&mut self, ea: Ea, value: u64) -> Option<u64> {
         let ra = self.cpu.mmu.quick_kernel_hit(ea, true)?;
         let told = self.machine.hpt.contains(ra) || self.machine.watches(ra);
-        (!told && self.machine.memory.quick_journalled_u64(ra, value)).then_some(())
+        (!told && self.machine.memory.quick_journalled_u64(ra, value)).then_some(0)
     }
 
     #[inline(always)]
@@ -179,21 +194,6 @@ impl Under<'_, '_> {
             return None;
         }
         self.cpu.reservation = None;
-        let cycles = self.machine.costs.store_conditional;
-        self.cpu.charge(Category::Reservation, cycles);
         Some(1)
-    }
-
-    #[inline(always)]
-    fn interrupts_set(&mut self, enabled: bool) -> Option<u64> {
-        let cpu = &mut *self.cpu;
-        let cycles = self.machine.costs.special_register;
-        let was = cpu.interrupts_enabled;
-        if enabled && !was && cpu.interrupt_due_at().get() <= cpu.clock.get() + cycles {
-            return None;
-        }
-        cpu.charge(Category::Instructions, cycles);
-        cpu.set_interrupts(enabled, || None);
-        Some(u64::from(was))
     }
 }
