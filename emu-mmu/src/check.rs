@@ -9,6 +9,7 @@ mod sequence;
 
 pub use sequence::{SequenceChecker, SequenceOverlap};
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::addr::{HpteIndex, Ra, Vpn};
@@ -176,32 +177,57 @@ impl DuplicateChecker {
         if offset >= 128 << self.groups_log2 {
             return None;
         }
-        let index = offset >> 4;
-        let (v, r) = self.words.get(&index).copied().unwrap_or_default();
-        let (v, r) = if offset & 8 == 0 {
-            (value, r)
-        } else {
-            (v, value)
-        };
-        self.observe_entry(index, v, r)
+        let first = offset & 8 == 0;
+        self.change(offset >> 4, |held| {
+            let (v, r) = held.unwrap_or_default();
+            if first { (value, r) } else { (v, value) }
+        })
     }
 
     /// As [`Self::observe_store`], for one who knows what doubleword 0 was: an entry this checker
     /// has not seen yet was `old_v`, which it takes up first (with a doubleword 1 of 0 unless it
     /// has seen that stored).
     pub fn observe_v_store(&mut self, ra: Ra, old_v: u64, new_v: u64) -> Option<Duplicate> {
-        let index = ra.get().wrapping_sub(self.base) >> 4;
-        if !self.words.contains_key(&index) {
-            self.observe_store(ra, old_v);
+        let offset = ra.get().wrapping_sub(self.base);
+        if offset >= 128 << self.groups_log2 {
+            return None;
         }
-        self.observe_store(ra, new_v)
+        let index = offset >> 4;
+        let (mut seen, mut r) = (false, 0);
+        // The one lookup of an entry that was seen is that of its change.
+        let duplicate = self.change(index, |held| {
+            seen = held.is_some();
+            r = held.unwrap_or_default().1;
+            (if seen { new_v } else { old_v }, r)
+        });
+        match seen {
+            true => duplicate,
+            false => self.observe_entry(index, new_v, r),
+        }
     }
 
     fn observe_entry(&mut self, index: u64, v: u64, r: u64) -> Option<Duplicate> {
-        let old = self.words.insert(index, (v, r));
-        if let Some(past) = &mut self.past
-            && old != Some((v, r))
-        {
+        self.change(index, |_| (v, r))
+    }
+
+    /// An entry holds what `to` makes of what it held, if it was seen.
+    fn change(
+        &mut self,
+        index: u64,
+        to: impl FnOnce(Option<(u64, u64)>) -> (u64, u64),
+    ) -> Option<Duplicate> {
+        let (old, (v, r)) = match self.words.entry(index) {
+            Entry::Occupied(mut held) => {
+                let old = *held.get();
+                *held.get_mut() = to(Some(old));
+                (Some(old), *held.get())
+            }
+            Entry::Vacant(room) => (None, *room.insert(to(None))),
+        };
+        if old == Some((v, r)) {
+            return None;
+        }
+        if let Some(past) = &mut self.past {
             past.push((index, old));
         }
         let old = old.unwrap_or_default();

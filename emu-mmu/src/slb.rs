@@ -181,6 +181,15 @@ pub struct Slb {
     overlap: bool,
 }
 
+impl Slb {
+    /// Takes over what another holds, in the same memory.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.entries.clone_from(&other.entries);
+        self.operands.clone_from(&other.operands);
+        (self.hints, self.overlap) = (other.hints, other.overlap);
+    }
+}
+
 /// Segments of 256 MB whose entries are remembered apart.
 const HINTS: usize = 64;
 

@@ -104,7 +104,7 @@ impl Mmu {
 
     /// Takes over the state of another MMU, in the memory of this one: what `clone` gives, sooner.
     pub fn copy_from(&mut self, other: &Self) {
-        self.slb.clone_from(&other.slb);
+        self.slb.copy_from(&other.slb);
         self.erat.copy_from(&other.erat);
         self.ierat.copy_from(&other.ierat);
         self.tlb.copy_from(&other.tlb);

@@ -15,7 +15,7 @@ use super::record::StepRecord;
 use super::result::{Best, Bounds, Cell, Left, Part, SoFar, Strategy};
 use super::scenario::ExploreScenario;
 use super::shared::Shared;
-use super::stage::{ExploreError, Ran, Stage};
+use super::stage::{Branch, ExploreError, Parting, Ran, Stage};
 use crate::key_map::KeySet;
 use crate::lazy_mmu::LazyMmuPolicy;
 use emu_core::CpuId;
@@ -39,6 +39,7 @@ const RECORDED_IN_VAIN_MAX: u64 = 500;
 
 /// A run of which each step was noted.
 struct Recorded {
+    /// Those that it shares with another run may be missing.
     steps: Vec<StepRecord>,
     broke_at: Vec<(&'static str, u64)>,
 }
@@ -137,17 +138,30 @@ impl Search<'_> {
         plan: &Plan,
         of: &Recorded,
         few: &[(usize, Deviation)],
-    ) -> Result<Vec<(Ran, Vec<StepRecord>)>, ExploreError> {
-        let departures: Vec<Deviation> = few.iter().rev().map(|(_, d)| *d).collect();
+    ) -> Result<Vec<Branch>, ExploreError> {
+        let partings: Vec<Parting> = few
+            .iter()
+            .rev()
+            .map(|&(at, departure)| Parting {
+                departure,
+                from: self.last_visible(&of.steps[..at]),
+            })
+            .collect();
         // A walk may come before the step that the plan's last departure comes before.
         let mut all = match self.bounds.walks == 0 && self.seen.is_none() {
-            true => (self.stage).recorded_branches(plan, (&of.steps, &of.broke_at), &departures)?,
+            true => (self.stage).recorded_branches(plan, (&of.steps, &of.broke_at), &partings)?,
             false => Vec::new(),
         };
-        for departure in departures.iter().skip(all.len()) {
+        for parting in partings.iter().skip(all.len()) {
             let mut steps = Vec::new();
-            let ran = self.stage.run(&plan.and(*departure), Some(&mut steps))?;
-            all.push((ran, steps));
+            let ran = self
+                .stage
+                .run(&plan.and(parting.departure), Some(&mut steps))?;
+            all.push(Branch {
+                ran,
+                steps,
+                from: 0,
+            });
         }
         all.reverse();
         Ok(all)
@@ -214,20 +228,23 @@ impl Search<'_> {
             }
             let places: Vec<(usize, Deviation)> = few.iter().map(|&(_, at, d)| (at, d)).collect();
             let ran = self.record_few(plan, of, &places)?;
-            for (&(number, at, departure), (ran, steps)) in few.iter().zip(ran) {
+            for (&(number, at, departure), branch) in few.iter().zip(ran) {
+                // Its steps begin with one of the trace.
+                let same = at - branch.from;
                 let own = !first || self.part.has(number);
                 let counted = self.schedules;
                 let next = plan.and(departure);
                 if left == 1 {
                     self.done.entry(plan.clone()).or_default().push(departure);
                 }
-                let child = self.learn(&next, ran, steps, at);
+                let child = self.learn(&next, branch.ran, branch.steps, same);
                 self.count_from(counted, own);
                 if left == 1 || self.stopped || self.is_in_vain() {
                     continue;
                 }
                 let end = later.insert((trace[at].cpu, departure.turn), at);
-                let from = self.next_from(trace, (at, end), departure, &child.steps);
+                let after = child.steps.get(same + 1..).unwrap_or_default();
+                let from = self.next_from(trace, (at, end), departure, after);
                 if let Some(from) = from.filter(|_| own) {
                     self.descend(&next, &child, from, left - 1)?;
                 }
@@ -237,14 +254,14 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// The step after which a run with one more departure, before step `at` of a trace, is departed from again;
-    /// `None` if each such run comes to the same as one that departs at `end`, the next like it, instead.
+    /// The step after which a run with one more departure, before step `at` of a trace, is departed from again,
+    /// where the steps `after` its first own one are made; `None` if each such run comes to the same as one that departs at `end`, the next like it, instead.
     fn next_from(
         &self,
         trace: &[StepRecord],
         (at, end): (usize, Option<usize>),
         Deviation { step, turn }: Deviation,
-        child: &[StepRecord],
+        after: &[StepRecord],
     ) -> Option<u64> {
         let stretch = end.and_then(|end| Stretch::of(&trace[at..end], &trace[end]));
         let stretch = stretch.filter(|stretch| {
@@ -255,7 +272,7 @@ impl Search<'_> {
             // Nobody went on: something else may still happen before the same step.
             (Turn::Walk(..), _) => Some(step - 1),
             // Before that step, a departure is the same as one after the stretch.
-            (_, Some(stretch)) => stretch.concerned_by(child.get(at + 1..).unwrap_or_default()),
+            (_, Some(stretch)) => stretch.concerned_by(after),
             (_, None) => Some(step),
         }
     }
@@ -272,7 +289,8 @@ impl Search<'_> {
         let mut found = Vec::new();
         // By CPU and kind of turn: one was found since the last visible step there.
         let mut tried: SmallVec<[(CpuId, Turn); 8]> = SmallVec::new();
-        let begin = self.last_visible(trace, from);
+        let end = trace.partition_point(|record| record.step <= from);
+        let begin = self.last_visible(&trace[..end]);
         for (at, record) in trace.iter().enumerate().skip(begin) {
             for turn in record.turns().chain(self.walks()) {
                 let by = match turn {
@@ -308,17 +326,16 @@ impl Search<'_> {
         found
     }
 
-    /// The last place before the steps after `from` behind which nothing is known to be alike any more.
-    fn last_visible(&self, trace: &[StepRecord], from: u64) -> usize {
+    /// The last place of a trace behind which no place is alike to any up to there.
+    fn last_visible(&self, trace: &[StepRecord]) -> usize {
         if self.bounds.walks > 0 {
             return 0;
         }
-        let end = trace.partition_point(|record| record.step <= from);
         let visible = |record: &StepRecord| {
             let (to_tasks, to_cpus) = self.shared.is_visible(record, self.cpus);
             to_tasks && (to_cpus || self.cpus == 1)
         };
-        trace[..end].iter().rposition(visible).unwrap_or(0)
+        trace.iter().rposition(visible).unwrap_or(0)
     }
 
     /// The walks that may come before any step.

@@ -16,7 +16,7 @@ use crate::lazy_mmu::LazyMmuPolicy;
 use crate::machine::{machine_config, machine_of};
 use crate::task::KernelVectors;
 use crate::timing::Timing;
-use crate::tracepoint::Moment;
+use crate::tracepoint;
 use emu_core::explore::{Arena, ArenaEnd, ArenaError, Deviation, Mark, Plan};
 use emu_core::{Clocked, CpuId, Cycles, Engine};
 use emu_mmu::{Ea, MemoryError, MmuGeometry, Replacement, TlbGeometry};
@@ -68,7 +68,7 @@ pub(super) struct Stage {
     base: MonitorMark,
     kept: KeptValues,
     /// Where runs with the same beginning part.
-    parting: Parting,
+    parting: Moment,
     names: Vec<(Ea, String)>,
     /// Violations are told with what led to them.
     tells: bool,
@@ -77,10 +77,26 @@ pub(super) struct Stage {
 }
 
 /// A moment of a run: the machine's, the checkers', the kernel model's own.
-struct Parting {
+struct Moment {
     machine: Mark,
     monitor: MonitorMark,
     kept: KeptValues,
+}
+
+/// Where a recorded run parts from another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parting {
+    pub departure: Deviation,
+    /// The first of the steps before it that are wanted, as a place in the other's.
+    pub from: usize,
+}
+
+/// A recorded run that parted from another.
+pub(super) struct Branch {
+    pub ran: Ran,
+    /// What each step did, from the other's step at the place `from` on.
+    pub steps: Vec<StepRecord>,
+    pub from: usize,
 }
 
 /// What one run came to.
@@ -171,7 +187,7 @@ impl Stage {
         }
         Ok(Stage {
             kept,
-            parting: Parting {
+            parting: Moment {
                 machine: Mark::default(),
                 monitor: MonitorMark::new(),
                 kept,
@@ -228,21 +244,23 @@ impl Stage {
         &mut self,
         plan: &Plan,
         (trace, broke_at): (&[StepRecord], &[(&'static str, u64)]),
-        departures: &[Deviation],
-    ) -> Result<Vec<(Ran, Vec<StepRecord>)>, ExploreError> {
+        partings: &[Parting],
+    ) -> Result<Vec<Branch>, ExploreError> {
         self.begin();
         self.arena.begin()?;
         let mut all = Vec::new();
-        for departure in departures {
+        for &Parting { departure, from } in partings {
             let ended = self.arena.go_to(plan, departure.step)?;
             let before = trace.partition_point(|step| step.step <= departure.step);
             if ended.is_some() {
                 break;
             }
             self.part()?;
-            self.recorder.begin_after(&trace[..before], broke_at);
+            let shared = trace.get(from..before).unwrap_or_default();
+            self.recorder.begin_after(shared, broke_at);
             self.arena.depart(departure.turn);
-            all.push(self.finish_recorded(plan)?);
+            let (ran, steps) = self.finish_recorded(plan)?;
+            all.push(Branch { ran, steps, from });
             self.return_to_parting()?;
         }
         Ok(all)
@@ -307,7 +325,7 @@ impl Stage {
         if end != ArenaEnd::Quiet {
             monitor.cut_short();
         }
-        monitor.end_of_run(Moment {
+        monitor.end_of_run(tracepoint::Moment {
             cpu: CpuId(0),
             now: Cycles::ZERO,
             task: 0,
