@@ -143,6 +143,12 @@ impl Arena {
         self.made
     }
 
+    /// So much is known of the guest code that the next run from the beginning forgets it.
+    pub fn knows_too_much(&self) -> bool {
+        let library = self.library.as_ref();
+        library.is_some_and(|library| library.lock().is_full())
+    }
+
     /// The machine.
     pub fn machine(&self) -> &Arc<Machine> {
         &self.machine

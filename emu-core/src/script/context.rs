@@ -76,9 +76,14 @@ impl Library {
 
     /// Forgets what is known if it is too much. Nobody may be in the midst of anything.
     pub fn tidy(&mut self) {
-        if self.courses.iter().map(Course::len).sum::<usize>() > PLACES_MAX {
+        if self.is_full() {
             self.clear();
         }
+    }
+
+    /// Too much is known.
+    pub fn is_full(&self) -> bool {
+        self.courses.iter().map(Course::len).sum::<usize>() > PLACES_MAX
     }
 
     fn clear(&mut self) {

@@ -15,7 +15,7 @@ use super::record::StepRecord;
 use super::result::{Best, Bounds, Cell, Left, Part, SoFar, Strategy};
 use super::scenario::ExploreScenario;
 use super::shared::Shared;
-use super::stage::{Branch, ExploreError, Parting, Ran, Stage};
+use super::stage::{Branch, ExploreError, MomentId, Parting, Ran, Stage};
 use crate::key_map::KeySet;
 use crate::lazy_mmu::LazyMmuPolicy;
 use emu_core::CpuId;
@@ -42,6 +42,8 @@ struct Recorded {
     /// Those that it shares with another run may be missing.
     steps: Vec<StepRecord>,
     broke_at: Vec<(&'static str, u64)>,
+    /// The moment of its last departure.
+    moment: Option<MomentId>,
 }
 
 /// What a search keeps.
@@ -97,12 +99,18 @@ impl Search<'_> {
     fn recorded(&mut self, plan: &Plan) -> Result<Recorded, ExploreError> {
         let mut steps = Vec::new();
         let ran = self.stage.run(plan, Some(&mut steps))?;
-        Ok(self.learn(plan, ran, steps, 0))
+        Ok(self.learn(plan, ran, steps, (0, None)))
     }
 
     /// Notes what a recorded run came to, and what each step did from place `new` on: those before were learnt
     /// from another run.
-    fn learn(&mut self, plan: &Plan, ran: Ran, mut steps: Vec<StepRecord>, new: usize) -> Recorded {
+    fn learn(
+        &mut self,
+        plan: &Plan,
+        ran: Ran,
+        mut steps: Vec<StepRecord>,
+        (new, moment): (usize, Option<MomentId>),
+    ) -> Recorded {
         self.note(plan, &ran);
         self.recorded_of_pass += 1;
         if ran.end == ArenaEnd::Hung {
@@ -129,6 +137,7 @@ impl Search<'_> {
         Recorded {
             steps,
             broke_at: ran.broke_at,
+            moment,
         }
     }
 
@@ -139,6 +148,7 @@ impl Search<'_> {
         of: &Recorded,
         few: &[(usize, Deviation)],
     ) -> Result<Vec<Branch>, ExploreError> {
+        self.stage.begin_in(of.moment);
         let partings: Vec<Parting> = few
             .iter()
             .rev()
@@ -161,6 +171,7 @@ impl Search<'_> {
                 ran,
                 steps,
                 from: 0,
+                moment: None,
             });
         }
         all.reverse();
@@ -215,6 +226,7 @@ impl Search<'_> {
         all.retain(|(_, _, departure)| self.bounds.allow(&plan.and(*departure)));
         // Who shares what is learnt from every run with one departure, and from all that are departed from.
         if left == 1 && !first {
+            self.stage.begin_in(of.moment);
             return self.leaves(plan, all.iter().map(|(_, _, d)| *d).collect());
         }
         if left == 1 {
@@ -237,7 +249,7 @@ impl Search<'_> {
                 if left == 1 {
                     self.done.entry(plan.clone()).or_default().push(departure);
                 }
-                let child = self.learn(&next, branch.ran, branch.steps, same);
+                let child = self.learn(&next, branch.ran, branch.steps, (same, branch.moment));
                 self.count_from(counted, own);
                 if left == 1 || self.stopped || self.is_in_vain() {
                     continue;

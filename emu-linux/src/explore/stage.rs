@@ -67,8 +67,12 @@ pub(super) struct Stage {
     monitor: Arc<Mutex<Monitor>>,
     base: MonitorMark,
     kept: KeptValues,
-    /// Where runs with the same beginning part.
-    parting: Moment,
+    /// Where runs with the same beginning part, each later in the run than the one before; those behind the first
+    /// `depth` are room for others.
+    moments: Vec<Moment>,
+    depth: usize,
+    /// Moments that were ever remembered.
+    made: u64,
     names: Vec<(Ea, String)>,
     /// Violations are told with what led to them.
     tells: bool,
@@ -78,6 +82,8 @@ pub(super) struct Stage {
 
 /// A moment of a run: the machine's, the checkers', the kernel model's own.
 struct Moment {
+    /// How many there were with it.
+    made: u64,
     machine: Mark,
     monitor: MonitorMark,
     kept: KeptValues,
@@ -97,7 +103,13 @@ pub(super) struct Branch {
     /// What each step did, from the other's step at the place `from` on.
     pub steps: Vec<StepRecord>,
     pub from: usize,
+    /// The moment in which it parted.
+    pub moment: Option<MomentId>,
 }
+
+/// A moment that a stage remembers, or remembered: its place, and which of those that had it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MomentId(usize, u64);
 
 /// What one run came to.
 pub(super) struct Ran {
@@ -187,11 +199,9 @@ impl Stage {
         }
         Ok(Stage {
             kept,
-            parting: Moment {
-                machine: Mark::default(),
-                monitor: MonitorMark::new(),
-                kept,
-            },
+            moments: Vec::new(),
+            depth: 0,
+            made: 0,
             names,
             tells: false,
             arena,
@@ -209,8 +219,7 @@ impl Stage {
         plan: &Plan,
         trace: Option<&mut Vec<StepRecord>>,
     ) -> Result<Ran, ExploreError> {
-        self.begin();
-        self.arena.begin()?;
+        self.begin()?;
         let Some(trace) = trace else {
             let (end, steps) = self.arena.finish(plan, None)?;
             return Ok(self.ran(end, steps, Vec::new()));
@@ -246,8 +255,7 @@ impl Stage {
         (trace, broke_at): (&[StepRecord], &[(&'static str, u64)]),
         partings: &[Parting],
     ) -> Result<Vec<Branch>, ExploreError> {
-        self.begin();
-        self.arena.begin()?;
+        self.begin_again()?;
         let mut all = Vec::new();
         for &Parting { departure, from } in partings {
             let ended = self.arena.go_to(plan, departure.step)?;
@@ -255,12 +263,17 @@ impl Stage {
             if ended.is_some() {
                 break;
             }
-            self.part()?;
+            let moment = self.part()?;
             let shared = trace.get(from..before).unwrap_or_default();
             self.recorder.begin_after(shared, broke_at);
             self.arena.depart(departure.turn);
             let (ran, steps) = self.finish_recorded(plan)?;
-            all.push(Branch { ran, steps, from });
+            all.push(Branch {
+                ran,
+                steps,
+                from,
+                moment: Some(moment),
+            });
             self.return_to_parting()?;
         }
         Ok(all)
@@ -274,11 +287,10 @@ impl Stage {
         departures: &[Deviation],
         each: &mut dyn FnMut(usize, Ran) -> bool,
     ) -> Result<(), ExploreError> {
-        self.begin();
-        self.arena.begin()?;
+        self.begin_again()?;
         for (number, departure) in departures.iter().enumerate() {
             let ended = self.arena.go_to(plan, departure.step)?;
-            self.part()?;
+            let moment = self.part()?;
             let (end, steps) = match ended {
                 Some(end) => end,
                 None => {
@@ -291,31 +303,69 @@ impl Stage {
                 break;
             }
             self.return_to_parting()?;
+            self.depth = moment.0;
         }
         Ok(())
     }
 
-    /// Brings the checkers and the kernel model's own records back to where runs begin.
-    fn begin(&mut self) {
+    /// Brings everything back to where runs begin; no moment is remembered then.
+    fn begin(&mut self) -> Result<(), ArenaError> {
+        self.depth = 0;
         self.linux.begin_again(&self.kept);
         let mut monitor = self.monitor.lock();
         monitor.return_to(&self.base);
         monitor.keep_history(self.tells);
         drop(monitor);
         self.arena.machine().set_interest(Monitor::INTEREST);
+        self.arena.begin()
     }
 
-    fn part(&mut self) -> Result<(), ExploreError> {
-        self.arena.mark(&mut self.parting.machine)?;
-        self.monitor.lock().mark(&mut self.parting.monitor);
-        self.parting.kept = self.linux.kept.values();
-        Ok(())
+    /// Runs begin from now on in a moment, if it is remembered still; else where all begin. Those later than it are
+    /// forgotten.
+    pub fn begin_in(&mut self, moment: Option<MomentId>) {
+        let remembered = moment.filter(|&MomentId(number, made)| {
+            let there = self.moments[..self.depth].get(number);
+            there.is_some_and(|there| there.made == made) && !self.arena.knows_too_much()
+        });
+        self.depth = remembered.map_or(0, |MomentId(number, _)| number + 1);
     }
 
-    fn return_to_parting(&mut self) -> Result<(), ExploreError> {
-        self.arena.return_to(&self.parting.machine)?;
-        self.monitor.lock().return_to(&self.parting.monitor);
-        self.linux.kept.set(&self.parting.kept);
+    /// Brings everything back to where runs begin now.
+    fn begin_again(&mut self) -> Result<(), ArenaError> {
+        match self.depth {
+            0 => self.begin(),
+            _ => self.return_to_parting(),
+        }
+    }
+
+    /// Remembers this moment.
+    fn part(&mut self) -> Result<MomentId, ArenaError> {
+        if self.moments.len() == self.depth {
+            self.moments.push(Moment {
+                machine: Mark::default(),
+                monitor: MonitorMark::new(),
+                kept: self.kept,
+                made: 0,
+            });
+        }
+        self.made += 1;
+        let moment = &mut self.moments[self.depth];
+        self.arena.mark(&mut moment.machine)?;
+        self.monitor.lock().mark(&mut moment.monitor);
+        moment.kept = self.linux.kept.values();
+        moment.made = self.made;
+        self.depth += 1;
+        Ok(MomentId(self.depth - 1, self.made))
+    }
+
+    /// Returns to the last moment that is remembered.
+    fn return_to_parting(&mut self) -> Result<(), ArenaError> {
+        let Some(moment) = self.moments[..self.depth].last() else {
+            return Ok(());
+        };
+        self.arena.return_to(&moment.machine)?;
+        self.monitor.lock().return_to(&moment.monitor);
+        self.linux.kept.set(&moment.kept);
         Ok(())
     }
 
