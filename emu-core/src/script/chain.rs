@@ -27,8 +27,16 @@ struct Link {
     answer: u64,
     /// Cycles of the chain when it is done.
     done_at: u64,
+    /// Steps of the chain when it is done.
+    steps: u32,
     /// The place in the script.
     node: u32,
+}
+
+impl Link {
+    fn done(&self) -> (u64, u32) {
+        (self.done_at, self.steps)
+    }
 }
 
 /// A chain.
@@ -56,15 +64,17 @@ impl Chain {
             links: Vec::new(),
             end: first,
         };
-        let mut done_at = 0;
+        let (mut done_at, mut steps) = (0, 0);
         while chain.links.len() < VERBS_MAX
             && let Some((op, cycles, answer, then)) = next(chain.end)
         {
             done_at += cycles;
+            steps += u32::from(matches!(op, Op::Quick(_)));
             chain.links.push(Link {
                 op,
                 answer,
                 done_at,
+                steps,
                 node: chain.end,
             });
             chain.end = then;
@@ -88,29 +98,29 @@ impl Under<'_, '_> {
     #[inline(never)]
     pub fn follow_chain(&mut self, chain: &Chain, first: usize) -> Left {
         let (before, links) = chain.links.split_at(first.min(chain.links.len()));
-        let mut done_at = before.last().map_or(0, |link| link.done_at);
-        let began = self.cpu.clock.get().wrapping_sub(done_at);
-        let ends = began.wrapping_add(links.last().map_or(done_at, |link| link.done_at));
+        let (mut done_at, mut steps) = before.last().map_or((0, 0), Link::done);
+        let (steps_before, began) = (steps, self.cpu.clock.get().wrapping_sub(done_at));
         let mut left = Left {
             node: chain.end,
             answer: None,
         };
-        let all = if ends < self.cpu.deadline.get() {
-            links
+        let (ends, steps_all) = links.last().map_or((0, 0), Link::done);
+        let ends = began.wrapping_add(ends);
+        let steps_left = (self.cpu.stop_after).saturating_sub(self.cpu.counters.verbs);
+        let allowed = if ends >= self.cpu.deadline.get() {
+            0
+        } else if u64::from(steps_all - steps_before) <= steps_left {
+            links.len()
         } else {
-            &[]
+            links.partition_point(|link| u64::from(link.steps - steps_before) <= steps_left)
         };
-        let mut verbs = self.cpu.counters.verbs;
-        if let Some(link) = links.first().filter(|_| all.is_empty()) {
+        let (allowed, others) = links.split_at(allowed);
+        if let Some(link) = others.first() {
             left.node = link.node;
         }
-        for link in all {
+        for link in allowed {
             let answer = match &link.op {
-                Op::Quick(quick) if verbs < self.cpu.stop_after => {
-                    let now = began.wrapping_add(done_at);
-                    self.done_shortly(*quick, now, ends)
-                }
-                Op::Quick(_) => None,
+                Op::Quick(quick) => self.done_shortly(*quick, began.wrapping_add(done_at), ends),
                 Op::Beside(effect) => Some(effect(Beside {
                     machine: self.machine,
                     cpu: self.cpu.id,
@@ -118,18 +128,17 @@ impl Under<'_, '_> {
                     local: self.carried.local,
                 })),
             };
-            let Some(answer) = answer else {
+            if answer != Some(link.answer) {
                 left.node = link.node;
-                break;
-            };
-            verbs += u64::from(matches!(link.op, Op::Quick(_)));
-            done_at = link.done_at;
-            if answer != link.answer {
-                (left.node, left.answer) = (link.node, Some(answer));
+                left.answer = answer;
+                if answer.is_some() {
+                    (done_at, steps) = link.done();
+                }
                 break;
             }
+            (done_at, steps) = link.done();
         }
-        self.cpu.counters.verbs = verbs;
+        self.cpu.counters.verbs += u64::from(steps - steps_before);
         self.cpu.clock = Cycles::new(began.wrapping_add(done_at));
         left
     }

@@ -23,6 +23,7 @@ pub(super) enum Quick {
     Store(Ea, u64),
     LoadReserve(Ea),
     StoreConditional(Ea, u64),
+    ZeroLine(Ea),
     ReadCpuId,
     SetInterrupts(bool),
     /// It only takes time.
@@ -42,6 +43,7 @@ impl Quick {
             Verb::StoreConditional(At::Kernel(ea), value, _) if quiet(ea) => {
                 Quick::StoreConditional(ea, value)
             }
+            Verb::ZeroLine(ea, _) if quiet(ea) => Quick::ZeroLine(ea),
             Verb::ReadCpuId(_) => Quick::ReadCpuId,
             Verb::SetInterrupts(enabled) => Quick::SetInterrupts(enabled),
             Verb::Retire(count) => Quick::Wait(costs.instructions(count).get()),
@@ -59,7 +61,7 @@ impl Quick {
         match self {
             Quick::None => 0,
             Quick::Load(_) | Quick::ReadCpuId => costs.load,
-            Quick::Store(..) => costs.store,
+            Quick::Store(..) | Quick::ZeroLine(_) => costs.store,
             Quick::LoadReserve(_) => costs.load_reserve,
             Quick::StoreConditional(..) => costs.store_conditional,
             Quick::SetInterrupts(_) => costs.special_register,
@@ -121,6 +123,7 @@ impl Under<'_, '_> {
             Verb::Load(at, _, step) | Verb::LoadReserve(at, step) => (at, false, step),
             Verb::Store(at, _, _, step) => (at, true, step),
             Verb::StoreConditional(at, _, step) if value == 1 => (at, true, step),
+            Verb::ZeroLine(ea, step) => (At::Kernel(ea), true, step),
             Verb::ReadCpuId(step) => return self.note(|| Event::CpuNumber { step }),
             Verb::Barrier(barrier, step) => return self.note(|| Event::Barrier { barrier, step }),
             _ => return,
@@ -155,6 +158,11 @@ impl Under<'_, '_> {
             }
             Quick::Store(ea, value) => self.stored(ea, value)?,
             Quick::StoreConditional(ea, value) => self.replaced(ea, value)?,
+            Quick::ZeroLine(ea) => {
+                let ra = self.cpu.mmu.quick_kernel_hit(ea, true)?;
+                let line = Ra::new(ra.get() & !127);
+                self.machine.memory.zero(line, 128).ok().map(|()| 0)?
+            }
             Quick::ReadCpuId => u64::from(self.cpu.id.0),
             Quick::SetInterrupts(enabled) => {
                 let cpu = &mut *self.cpu;

@@ -115,12 +115,15 @@ impl GuestMemory {
     /// journal. False if not, and nothing is done.
     #[inline]
     pub fn quick_journalled_u64(&self, ra: Ra, value: u64) -> bool {
-        let (Some(journal), Ok(old)) = (self.journal.get(), self.load_u64(ra)) else {
+        let (Some(journal), Ok(place)) = (self.journal.get(), self.at(ra, 8)) else {
             return false;
         };
+        // SAFETY: as for every store of this size: `at` has checked bounds and alignment.
+        let word = unsafe { AtomicU64::from_ptr(place.cast()) };
+        let old = u64::from_be(word.load(Ordering::Acquire));
         if value != old {
             journal.note((ra, old, value));
-            return self.put_u64(ra, value).is_ok();
+            word.store(value.to_be(), Ordering::Release);
         }
         true
     }
