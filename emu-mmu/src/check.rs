@@ -161,10 +161,15 @@ impl DuplicateChecker {
             return;
         };
         for (index, words) in past.drain(changes.min(past.len())..).rev() {
-            let (v, r) = words.unwrap_or_default();
-            self.observe_entry(index, v, r);
-            if words.is_none() {
-                self.words.remove(&index);
+            let old = match words {
+                Some(words) => self.words.insert(index, words),
+                None => self.words.remove(&index),
+            };
+            let (old, words) = (old.unwrap_or_default(), words.unwrap_or_default());
+            let before = decode(index, self.groups_log2, old.0, old.1);
+            let after = decode(index, self.groups_log2, words.0, words.1);
+            if before != after {
+                self.serve(index, before, after);
             }
         }
         self.past = Some(past);
@@ -236,26 +241,33 @@ impl DuplicateChecker {
         if before == after {
             return None;
         }
+        self.serve(index, before, None);
+        let rival = after.and_then(|key| self.rival(key));
+        self.serve(index, None, after);
+        rival.map(|(first, vpn)| Duplicate {
+            first: HpteIndex(first),
+            second: HpteIndex(index),
+            vpn: Vpn::new(vpn),
+        })
+    }
+
+    /// An entry serves `after`, and `before` no longer.
+    fn serve(&mut self, index: u64, before: Option<Served>, after: Option<Served>) {
         if let Some(key) = before
             && let Some(servers) = self.served.get_mut(&key)
             && !servers.remove(index)
         {
             self.served.remove(&key);
         }
-        let key = after?;
-        let rival = self.rival(key);
-        let servers = self.served.entry(key);
-        servers
-            .and_modify(|servers| servers.others.push(index))
-            .or_insert(Servers {
-                first: index,
-                others: Vec::new(),
-            });
-        rival.map(|(first, vpn)| Duplicate {
-            first: HpteIndex(first),
-            second: HpteIndex(index),
-            vpn: Vpn::new(vpn),
-        })
+        if let Some(key) = after {
+            let servers = self.served.entry(key);
+            servers
+                .and_modify(|servers| servers.others.push(index))
+                .or_insert(Servers {
+                    first: index,
+                    others: Vec::new(),
+                });
+        }
     }
 
     /// An entry that serves a page of `key`, and the first 4 KB page both serve.

@@ -64,8 +64,8 @@ pub struct BenchExploreArgs {
     /// Policy
     #[arg(long, value_name = "POLICY", default_value = "mainline-6.1")]
     pub policy: String,
-    /// Departures of a run
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=4))]
+    /// Departures of a run; the search that leaves nothing out has at most 3
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=5))]
     pub bound: u16,
     /// The output.
     #[command(flatten)]

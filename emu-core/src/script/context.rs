@@ -175,6 +175,7 @@ fn course_of(machine: &Arc<Machine>, code: Code, fresh: &Fresh) -> Course {
 
 /// A context that follows its script.
 pub(crate) struct Script {
+    machine: Arc<Machine>,
     library: Arc<Mutex<Library>>,
     id: ContextId,
     fresh: Fresh,
@@ -184,7 +185,9 @@ pub(crate) struct Script {
 impl Script {
     /// The context `id`, whose guest code `fresh` makes, before its beginning.
     pub fn new(library: Arc<Mutex<Library>>, id: ContextId, fresh: Fresh) -> Self {
+        let machine = library.lock().machine.clone();
         Script {
+            machine,
             library,
             id,
             fresh,
@@ -223,6 +226,7 @@ impl Script {
 
     fn go_on(&mut self, cpu: &mut Cpu, watching: Option<&mut Watching<'_>>) -> io::Result<Outcome> {
         let Script {
+            machine,
             library,
             id,
             fresh,
@@ -235,8 +239,7 @@ impl Script {
         } else {
             cpu.local = carried.local;
         }
-        let machine = library.machine.clone();
-        let mut under = Under::new(&machine, cpu, carried, watching);
+        let mut under = Under::new(machine, cpu, carried, watching);
         while let Some(level) = levels.last_mut() {
             let course = &mut library.courses[level.course as usize];
             let left = match course.follow(&mut under, level) {

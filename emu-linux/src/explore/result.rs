@@ -6,6 +6,7 @@ use super::{ExploreError, ExploreScenario};
 use emu_core::explore::{ArenaEnd, Plan};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What stands behind the number of CPUs in a replay string where invalidations come late.
 pub(super) const LATE: &str = "late";
@@ -171,6 +172,9 @@ pub struct Cell {
     /// Steps that were made for them: runs that part late have the steps before in common.
     #[serde(skip)]
     pub steps_made: u64,
+    /// The host's time for the search, without the set-up of the machine that it begins with.
+    #[serde(skip)]
+    pub searched_for: Duration,
 }
 
 impl Cell {
@@ -181,6 +185,7 @@ impl Cell {
         self.states += other.states;
         self.steps += other.steps;
         self.steps_made += other.steps_made;
+        self.searched_for += other.searched_for;
         let join = |mine: &mut Vec<Found>, others: Vec<Found>| {
             for found in others {
                 match mine.iter_mut().find(|known| known.kind == found.kind) {

@@ -23,6 +23,7 @@ use emu_core::explore::{ArenaEnd, Deviation, Plan, Turn};
 use emu_mmu::Ea;
 use smallvec::SmallVec;
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 /// A run that did not end is departed from in so many steps after its last departure: it goes round in
 /// circles.
@@ -438,6 +439,7 @@ pub fn explore_part(
         go_on,
         stopped: false,
     };
+    let began = Instant::now();
     let most = bounds.departures.max(1);
     match strategy {
         Strategy::Exhaustive | Strategy::Plain | Strategy::States => search.exhaust()?,
@@ -448,6 +450,7 @@ pub fn explore_part(
             search.sample((1, most * 4), schedules, seed, cpus)?;
         }
     }
+    let searched_for = began.elapsed();
     let all = matches!(
         strategy,
         Strategy::Exhaustive | Strategy::Plain | Strategy::States
@@ -468,5 +471,6 @@ pub fn explore_part(
         states: search.states.len() as u64,
         steps: search.steps,
         steps_made: search.stage.steps_made(),
+        searched_for,
     })
 }

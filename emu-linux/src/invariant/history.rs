@@ -53,6 +53,14 @@ pub(super) struct History {
 
 cloned_by_field!(History { lines, order });
 
+impl History {
+    /// Forgets all of it.
+    pub fn clear(&mut self) {
+        self.lines.clear();
+        self.order = [0; LINES];
+    }
+}
+
 impl Default for History {
     fn default() -> Self {
         History {

@@ -31,7 +31,7 @@ use batch_escape::BatchEscape;
 use duplicate_hpte::DuplicateHpte;
 use emu_core::{CpuId, Cycles, Event, Interest};
 use emu_mmu::Ra;
-use history::{Happened, History};
+use history::Happened;
 use log::Log;
 use lost_flush::LostFlush;
 pub(crate) use mark::MonitorMark;
@@ -163,13 +163,16 @@ impl Monitor {
 
     /// Forgets the events so far, but not what they mean: boot is nobody's history.
     pub fn boot_done(&mut self) {
-        self.log.history = History::default();
+        self.log.history.clear();
     }
 
     /// Keeps a history of what happened for the account of a violation, as it does from the start, or none:
     /// an exploration asks only what broke.
     pub(crate) fn keep_history(&mut self, keep: bool) {
         self.log.brief = !keep;
+        if !keep {
+            self.log.history.clear();
+        }
     }
 
     /// Names the task at address `task`. An address that is used again takes the newer name.
