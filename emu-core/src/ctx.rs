@@ -113,7 +113,7 @@ impl<'y> Ctx<'y> {
         }
     }
 
-    /// The CPU's clock; zero in an exploration, where no time passes.
+    /// The CPU's clock; zero in an arena with scripts, where what code does may not depend on time.
     #[inline]
     pub fn now(&self) -> Cycles {
         self.cpu.as_ref().map_or(Cycles::ZERO, |cpu| cpu.clock)

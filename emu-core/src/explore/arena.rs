@@ -114,7 +114,8 @@ impl Arena {
     }
 
     /// From now on guest code is run only to find out what it does: what it did once, after the same answers to
-    /// its verbs, is done again without it. What a run comes to is the same.
+    /// its verbs, is done again without it. What a run comes to is the same, under a scheduler that follows the clocks:
+    /// no other is asked where guest code does not run.
     #[must_use]
     pub fn with_scripts(mut self) -> Self {
         let library = Library::new(self.machine.clone());

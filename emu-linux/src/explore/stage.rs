@@ -407,6 +407,12 @@ impl Stage {
         self.arena.mmu(cpu)
     }
 
+    /// A hash of what the last run changed in memory.
+    #[cfg(test)]
+    pub(super) fn memory_hash(&self) -> u64 {
+        self.arena.machine().memory().journal_hash()
+    }
+
     #[cfg(test)]
     pub(super) fn linux(&self) -> &Linux {
         &self.linux
