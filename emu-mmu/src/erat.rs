@@ -15,7 +15,7 @@ use crate::protect::{Access, allowed};
 use crate::replace::{GeometryError, Replacement, Replacer, TlbGeometry};
 use crate::tlb::names;
 use pages::{Look, Pages};
-use rows::Rows;
+use rows::{Permits, Rows};
 
 /// One effective page of 4 KB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -80,6 +80,15 @@ fn permits_of(entry: &EratEntry) -> u8 {
         fetch | (allowed & 1) << 1 | store << 2
     };
     of_key(entry.ks) | of_key(entry.kp) << 4
+}
+
+/// The data accesses of a privilege among these.
+#[inline(always)]
+const fn data_permits(permits: u8, pr: bool) -> Permits {
+    Permits {
+        load: permits >> permit_bit(pr, Access::Load) & 1 != 0,
+        store: permits >> permit_bit(pr, Access::Store) & 1 != 0,
+    }
 }
 
 /// What a hit needs, beside the full entry.
@@ -148,6 +157,12 @@ impl Erat {
         self.rows.enable(enabled);
     }
 
+    /// Whether the host's short ways are on.
+    #[inline]
+    pub(crate) const fn is_quick(&self) -> bool {
+        self.rows.enabled()
+    }
+
     /// The real address of a load or store that hits and needs nothing more, noted as used.
     #[inline(always)]
     pub(crate) fn quick(&mut self, ea: Ea, pr: bool, store: bool) -> Option<Ra> {
@@ -192,7 +207,8 @@ impl Erat {
         }
         self.replacer.touch(slot);
         let (ea, vpn, ra) = (s.entry.ea, s.entry.vpn, s.entry.ra);
-        self.rows.permit(ea, pr, access, slot, ra);
+        let permits = data_permits(s.permits, pr);
+        self.rows.permit(ea, pr, permits, slot, ra);
         Some((vpn, ra))
     }
 
@@ -232,21 +248,49 @@ impl Erat {
         );
         let entry = EratEntry { ea, ra, ..entry };
         let permits = permits_of(&entry);
-        let slot = self.slot_for(ea);
+        let slot = self.find(ea).unwrap_or_else(|| self.slot_for(ea));
+        self.put(slot, entry, permits, false);
+    }
+
+    /// As [`Self::insert`], of an entry that permits the access it is made for, where no entry is held for its
+    /// page and its addresses are aligned. False if it does not permit it, and nothing is done.
+    #[inline(always)]
+    pub(crate) fn insert_permitted(&mut self, entry: EratEntry, pr: bool, access: Access) -> bool {
+        let permits = permits_of(&entry);
+        let permitted = permits >> permit_bit(pr, access) & 1 != 0;
+        if permitted {
+            self.insert_absent(entry, permits, pr);
+        }
+        permitted
+    }
+
+    #[inline(never)]
+    fn insert_absent(&mut self, entry: EratEntry, permits: u8, pr: bool) {
+        let slot = self.slot_for(entry.ea);
+        self.put(slot, entry, permits, pr);
+    }
+
+    #[inline(always)]
+    fn put(&mut self, slot: usize, entry: EratEntry, permits: u8, pr: bool) {
+        let EratEntry {
+            ea,
+            ra,
+            vpn,
+            actual,
+            ..
+        } = entry;
         self.clear(slot);
         self.tags[slot] = tag(ea);
         self.slots[slot] = Slot { entry, permits };
         self.present += 1;
-        self.rows.add(ea, slot);
-        self.pages.add(entry.vpn, entry.actual, slot);
+        let permits = data_permits(permits, pr);
+        self.rows.add(ea, pr, permits, slot, ra);
+        self.pages.add(vpn, actual, slot);
         self.replacer.touch(slot);
     }
 
-    /// The slot for a page: its own, a free one, or the policy's victim.
+    /// The slot for a page that is not held: a free one, or the policy's victim.
     fn slot_for(&mut self, ea: Ea) -> usize {
-        if let Some(same) = self.find(ea) {
-            return same;
-        }
         let ways = self.ways(ea);
         let set = ways.start / self.geometry.ways as usize;
         let free = match self.present < self.tags.len() {

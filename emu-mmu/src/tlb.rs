@@ -28,6 +28,9 @@ pub struct TlbEntry {
     pub lpid: u32,
 }
 
+/// What stands for the page of an empty entry.
+const NO_PAGE: Vpn = Vpn::new(u64::MAX);
+
 /// The VPN bits receivers compare: virtual address bits 14 and up of 78.
 const COMPARED: u64 = (1 << 52) - 1;
 
@@ -54,6 +57,8 @@ pub(crate) fn names(
 pub struct Tlb {
     geometry: TlbGeometry,
     entries: Vec<Option<TlbEntry>>,
+    /// The virtual page of each entry; that of an empty one matches nothing but by chance.
+    pages: Vec<Vpn>,
     /// Entries of each actual size: sizes not present need no probe.
     of_size: [u32; 4],
     replacer: Replacer,
@@ -74,6 +79,7 @@ impl Tlb {
         let replacer = Replacer::new(geometry, replacement);
         Ok(Self {
             geometry,
+            pages: vec![NO_PAGE; entries.len()],
             entries,
             of_size: [0; 4],
             replacer,
@@ -87,6 +93,7 @@ impl Tlb {
         (self.geometry, self.of_size) = (other.geometry, other.of_size);
         (self.lpid, self.took_other_page) = (other.lpid, other.took_other_page);
         self.entries.clone_from(&other.entries);
+        self.pages.clone_from(&other.pages);
         self.replacer.copy_from(&other.replacer);
     }
 
@@ -122,25 +129,40 @@ impl Tlb {
         set * ways..(set + 1) * ways
     }
 
-    fn find(&self, vpn: Vpn, segment: SegmentSize) -> Option<usize> {
+    /// The slot of the entry that serves a page.
+    #[inline]
+    pub(crate) fn find(&self, vpn: Vpn, segment: SegmentSize) -> Option<usize> {
         for actual in PageSize::ALL {
             if self.of_size[actual as usize] == 0 {
                 continue;
             }
             let page = vpn.align_down(actual);
             let slots = self.slots(self.set(vpn, actual));
-            let first = slots.start;
-            let same = |e: &Option<TlbEntry>| match e {
-                Some(e) if e.vpn == page => {
-                    e.actual == actual && e.segment == segment && e.lpid == self.lpid
+            for (slot, held) in slots.clone().zip(&self.pages[slots]) {
+                if *held == page && self.serves(slot, page, (actual, segment)) {
+                    return Some(slot);
                 }
-                _ => false,
-            };
-            if let Some(way) = self.entries[slots].iter().position(same) {
-                return Some(first + way);
             }
         }
         None
+    }
+
+    fn serves(&self, slot: usize, page: Vpn, (actual, segment): (PageSize, SegmentSize)) -> bool {
+        self.entries[slot].as_ref().is_some_and(|e| {
+            e.vpn == page && e.actual == actual && e.segment == segment && e.lpid == self.lpid
+        })
+    }
+
+    /// The entry in a slot.
+    #[inline]
+    pub(crate) fn entry(&self, slot: usize) -> Option<&TlbEntry> {
+        self.entries.get(slot)?.as_ref()
+    }
+
+    /// Notes a use of a slot.
+    #[inline]
+    pub(crate) fn touch(&mut self, slot: usize) {
+        self.replacer.touch(slot);
     }
 
     /// The entry that serves a page, noted as used. It may have been made for another base page
@@ -158,6 +180,7 @@ impl Tlb {
 
     fn take(&mut self, slot: usize) -> Option<TlbEntry> {
         let e = self.entries[slot].take()?;
+        self.pages[slot] = NO_PAGE;
         self.of_size[e.actual as usize] -= 1;
         Some(e)
     }
@@ -178,6 +201,10 @@ impl Tlb {
         };
         let (mut old, mut free) = (None, None);
         for i in self.slots(set) {
+            let page = self.pages[i];
+            if page != entry.vpn && page != NO_PAGE {
+                continue;
+            }
             match &self.entries[i] {
                 Some(e) if same(e) => old = Some(i),
                 None if free.is_none() => free = Some(i),
@@ -187,6 +214,7 @@ impl Tlb {
         let slot = old.or(free).unwrap_or_else(|| self.replacer.victim(set));
         let gone = self.take(slot);
         self.entries[slot] = Some(entry);
+        self.pages[slot] = entry.vpn;
         self.of_size[entry.actual as usize] += 1;
         self.replacer.touch(slot);
         gone
@@ -205,6 +233,10 @@ impl Tlb {
         let mut gone = 0;
         self.took_other_page = false;
         for i in self.slots(set) {
+            // An empty entry or another page: by far the most.
+            if !same_page(operand, self.pages[i], operand.actual) {
+                continue;
+            }
             let Some(e) = self.entries[i] else { continue };
             if e.lpid == lpid && names(operand, e.vpn, (e.segment, e.base, e.actual)) {
                 self.took_other_page |= e.vpn != operand.vpn.align_down(e.actual);

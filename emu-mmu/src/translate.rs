@@ -8,6 +8,7 @@ mod explain;
 mod features;
 mod lookaside;
 mod real;
+mod refill;
 mod slow;
 mod state;
 mod table;
@@ -26,6 +27,7 @@ use crate::tlb::Tlb;
 
 pub use explain::{EntryVerdict, Explanation, GroupExplained, SearchExplained};
 pub use features::{GuestRealMode, MmuFeatures};
+use refill::Refilled;
 use slow::Slow;
 pub use state::{AccessState, MmuGeometry, Probe, RcStep, Walk};
 pub use walk_memory::WalkMemory;
@@ -167,15 +169,25 @@ impl Mmu {
         }
         if relocated && self.registers.keys.allow_all() {
             let erat = self.erat_of(access);
-            if let Some(slot) = erat.find(ea)
-                && let Some((vpn, page)) = erat.permitted(slot, state.pr, access)
-            {
-                probe.walk(&Walk {
-                    vpn: Some(vpn),
-                    erat_hit: true,
-                    ..Walk::new(ea)
-                });
-                return Ok(Ra::new(page.get() | ea.get() & 0xfff));
+            match erat.find(ea) {
+                Some(slot) => {
+                    if let Some((vpn, page)) = erat.permitted(slot, state.pr, access) {
+                        probe.walk(&Walk {
+                            vpn: Some(vpn),
+                            erat_hit: true,
+                            ..Walk::new(ea)
+                        });
+                        return Ok(Ra::new(page.get() | ea.get() & 0xfff));
+                    }
+                }
+                None => match self.refill(ea, access, state, probe) {
+                    Refilled::Served(ra) => return Ok(ra),
+                    Refilled::Unknown(segment, vpn) => {
+                        let (at, page) = ((ea, access, state), (&segment, vpn));
+                        return self.walk_table((memory, hpt), at, page, probe);
+                    }
+                    Refilled::Long => {}
+                },
             }
         }
         self.translate_with_attributes(memory, hpt, ea, access, state, probe)

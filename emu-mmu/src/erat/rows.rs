@@ -6,7 +6,6 @@
 
 use super::changed::Changed;
 use crate::addr::{Ea, Ra};
-use crate::protect::Access;
 
 /// Rows of the array; a power of two.
 const ROWS: usize = 512;
@@ -38,7 +37,31 @@ impl Default for Row {
     }
 }
 
+/// Which data accesses of a privilege need nothing more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Permits {
+    pub load: bool,
+    pub store: bool,
+}
+
 impl Row {
+    /// The row of a page in a slot of the ERAT; `noted` is false if only the slot is to be noted. It counts no
+    /// page.
+    #[inline]
+    fn of(ea: Ea, pr: bool, permits: Permits, slot: usize, page: Ra, noted: bool) -> Self {
+        let tag_if = |permitted| match permitted && noted {
+            true => tag(ea, pr),
+            false => NO_PAGE,
+        };
+        Row {
+            load: tag_if(permits.load),
+            store: tag_if(permits.store),
+            to_real: page.get().wrapping_sub(ea.get() & !0xfff),
+            slot: slot as u32,
+            held: 0,
+        }
+    }
+
     /// Forgets the page, not how many there are.
     #[inline]
     fn clear(&mut self) {
@@ -88,17 +111,26 @@ impl Rows {
         self.enabled = enabled;
     }
 
+    /// Whether anything is noted.
+    #[inline]
+    pub const fn enabled(&self) -> bool {
+        self.enabled
+    }
+
     /// Whether the ERAT may hold a page.
     #[inline]
     pub fn may_hold(&self, ea: Ea) -> bool {
         self.rows[Self::row(ea)].held != 0
     }
 
-    /// Counts a page that the ERAT now holds, and notes where.
+    /// Counts a page that the ERAT now holds, and notes where, and which accesses need only that.
     #[inline]
-    pub fn add(&mut self, ea: Ea, slot: usize) {
-        self.row_mut(ea).held += 1;
-        self.found(ea, slot);
+    pub fn add(&mut self, ea: Ea, pr: bool, permits: Permits, slot: usize, page: Ra) {
+        let enabled = self.enabled;
+        let row = self.row_mut(ea);
+        let held = row.held + 1;
+        *row = Row::of(ea, pr, permits, slot, page, enabled);
+        row.held = held;
     }
 
     /// Counts a page that the ERAT holds no more, and drops what is known of it.
@@ -150,23 +182,15 @@ impl Rows {
         row.slot = slot as u32;
     }
 
-    /// Notes that this access to a page needs only its slot.
+    /// Notes which accesses to a page need only its slot.
     #[inline]
-    pub fn permit(&mut self, ea: Ea, pr: bool, access: Access, slot: usize, page: Ra) {
+    pub fn permit(&mut self, ea: Ea, pr: bool, permits: Permits, slot: usize, page: Ra) {
         if !self.enabled {
             return;
         }
-        let (tag, slot) = (tag(ea, pr), slot as u32);
-        let to_real = page.get().wrapping_sub(ea.get() & !0xfff);
         let row = self.row_mut(ea);
-        if row.slot != slot || row.to_real != to_real {
-            row.clear();
-        }
-        (row.slot, row.to_real) = (slot, to_real);
-        match access {
-            Access::Fetch => {}
-            Access::Load => row.load = tag,
-            Access::Store => row.store = tag,
-        }
+        let held = row.held;
+        *row = Row::of(ea, pr, permits, slot, page, true);
+        row.held = held;
     }
 }

@@ -1,11 +1,11 @@
 //! One access on the long way: ERAT, SLB, TLB, table, protection, R and C.
 
 use super::real::Real;
+use super::refill::erat_entry;
 use super::table::{Rules, Search, search, set_rc};
 use super::{AccessState, Mmu, Probe, Translation, WIMG_MEMORY, Walk, WalkMemory};
 use crate::addr::{Ea, PageSize, Ra, Vpn};
 use crate::choices::MixedPages;
-use crate::erat::EratEntry;
 use crate::fault::Fault;
 use crate::hpt::Hpt;
 use crate::hpte::HpteR;
@@ -95,22 +95,22 @@ impl<M: WalkMemory, P: Probe> Slow<'_, M, P> {
             segment.page = PageSize::P4K;
         }
         let found = self.through_segment(&segment, or)?;
-        let translation = found.at(self.ea);
-        let entry = EratEntry {
-            ea: self.ea,
-            ra: translation.ra,
-            vpn: Vpn::from_ea(segment.vsid, self.ea, segment.segment),
-            segment: segment.segment,
-            base: segment.page,
-            actual: found.actual,
-            class: segment.class,
-            ks: segment.ks,
-            kp: segment.kp,
-            n: segment.n,
-            r: found.r,
-        };
+        let vpn = Vpn::from_ea(segment.vsid, self.ea, segment.segment);
+        let entry = erat_entry(self.ea, (&segment, vpn), (found.r, found.actual));
         self.mmu.erat_of(self.access).insert(entry);
-        Ok(translation)
+        Ok(found.at(self.ea))
+    }
+
+    /// The page from the table, where the ERAT and the TLB hold nothing of it.
+    pub fn from_table(&mut self, segment: &SlbEntry, vpn: Vpn) -> Result<Ra, Fault> {
+        let found = self.found_in_table(segment, vpn, 0)?;
+        let entry = erat_entry(self.ea, (segment, vpn), (found.r, found.actual));
+        let erat = self.mmu.erat_of(self.access);
+        if !erat.insert_permitted(entry, self.state.pr, self.access) {
+            // Not reached: the table's entry was judged, and has C where a store needs it.
+            erat.insert(entry);
+        }
+        Ok(found.at(self.ea).ra)
     }
 
     /// The answer of the ERAT; `None` if it lacks the page, or a store finds C=0 there and goes back
