@@ -132,6 +132,9 @@ pub(crate) struct Cpu {
     pub tlbsync_done: bool,
     /// Where the cycles of the place it is at begin.
     place_first: usize,
+    /// Where its clock would be without the loads and stores since it came to this place: their cycles go to
+    /// the account when it leaves, and are most.
+    apart: u64,
     account: Account,
     /// Its own caches, unless there is no timing.
     pub caches: Option<OwnCaches>,
@@ -168,6 +171,7 @@ impl Cpu {
             reservation: None,
             tlbsync_done: false,
             place_first: Place::default().first(),
+            apart: 0,
             account: Account::new(),
             caches: (config.costs.has_caches()).then(|| OwnCaches::new(&config.costs, id.0)),
             counters: HardwareCounters::default(),
@@ -213,6 +217,7 @@ impl Cpu {
             reservation,
             tlbsync_done,
             place_first,
+            apart,
             counters,
             irqs_off_since,
             off_since,
@@ -246,6 +251,7 @@ impl Cpu {
         self.reservation = *reservation;
         self.tlbsync_done = *tlbsync_done;
         self.place_first = *place_first;
+        self.apart = *apart;
         self.counters = *counters;
         self.irqs_off_since = *irqs_off_since;
         self.off_since = *off_since;
@@ -268,15 +274,22 @@ impl Cpu {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn charge(&mut self, category: Category, cycles: u64) {
         self.clock = Cycles::new(self.clock.get() + cycles);
-        self.account.charge(self.place_first, category, cycles);
+        if category as usize != Category::LoadStore as usize {
+            self.apart += cycles;
+            self.account.charge(self.place_first, category, cycles);
+        }
     }
 
     /// Cycles go to this place from now on.
     #[inline]
     pub fn set_place(&mut self, place: Place) {
+        let clock = self.clock.get();
+        let loads = clock - self.apart;
+        self.apart = clock;
+        (self.account).charge(self.place_first, Category::LoadStore, loads);
         self.place_first = place.first();
     }
 
@@ -358,7 +371,10 @@ impl Cpu {
     }
 
     pub fn report(&self) -> CpuReport {
-        let paths = self.account.stacks();
+        let mut account = self.account.clone();
+        let loads = self.clock.get() - self.apart;
+        account.charge(self.place_first, Category::LoadStore, loads);
+        let paths = account.stacks();
         CpuReport {
             clock: self.clock,
             stack: paths.sum(),

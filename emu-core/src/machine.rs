@@ -221,6 +221,7 @@ impl Machine {
     }
 
     /// True if each CPU has a host thread now.
+    #[inline(always)]
     pub(crate) fn runs_threads(&self) -> bool {
         self.threads.load(Ordering::Relaxed)
     }

@@ -23,20 +23,24 @@ pub(crate) struct LinearTable<'a, 'y>(pub &'a mut Ctx<'y>);
 impl TableAccess for LinearTable<'_, '_> {
     type Error = Exception;
 
+    #[inline]
     fn load(&mut self, ra: Ra, step: Step) -> Run<u64> {
         self.0.load_u64(va(ra), step)
     }
 
+    #[inline]
     fn store(&mut self, ra: Ra, value: u64, step: Step) -> Run<()> {
         self.0.store_u64(va(ra), value, step)
     }
 
+    #[inline]
     fn compare_exchange(&mut self, ra: Ra, old: u64, new: u64, step: Step) -> Run<bool> {
         self.0.in_path(ENTRY_LOCK, |cx| {
             Ok(cx.load_reserve(va(ra), step)? == old && cx.store_conditional(va(ra), new, step)?)
         })
     }
 
+    #[inline]
     fn barrier(&mut self, barrier: Barrier, step: Step) -> Run<()> {
         self.0.barrier(barrier, step)
     }

@@ -233,6 +233,12 @@ impl Linux {
         cx.retire(self.functions.instructions(function))
     }
 
+    /// Whether anybody hears of tracepoints.
+    #[inline]
+    pub(crate) const fn is_traced(&self) -> bool {
+        self.is_traced
+    }
+
     /// Tells the checkers what happened.
     #[inline]
     pub(crate) fn trace(&self, cx: &Ctx<'_>, tracepoint: Tracepoint) {

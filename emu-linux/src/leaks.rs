@@ -102,7 +102,15 @@ impl Linux {
     }
 
     /// Memory was taken.
+    #[inline]
     pub(crate) fn note_taken(&self, cx: &Ctx<'_>, kind: AllocKind, at: u64) {
+        if self.ledger.is_some() {
+            self.enter_taken(cx, kind, at);
+        }
+    }
+
+    #[inline(never)]
+    fn enter_taken(&self, cx: &Ctx<'_>, kind: AllocKind, at: u64) {
         if let Some(ledger) = self.ledger() {
             let (comm, pid) = self.comm_and_pid(cx);
             let function = innermost(cx);
@@ -116,14 +124,30 @@ impl Linux {
     }
 
     /// Memory was given back, or somebody else sees to it.
+    #[inline]
     pub(crate) fn note_given(&self, at: u64) {
+        if self.ledger.is_some() {
+            self.enter_given(at);
+        }
+    }
+
+    #[inline(never)]
+    fn enter_given(&self, at: u64) {
         if let Some(ledger) = self.ledger() {
             ledger.lock().memory.remove(&at);
         }
     }
 
     /// The running task takes or gives back something that is not memory.
+    #[inline]
     pub(crate) fn note_hold(&self, cx: &Ctx<'_>, hold: Hold) {
+        if self.ledger.is_some() {
+            self.enter_hold(cx, hold);
+        }
+    }
+
+    #[inline(never)]
+    fn enter_hold(&self, cx: &Ctx<'_>, hold: Hold) {
         let Some(ledger) = self.ledger() else { return };
         let (task, function) = (cx.local(), innermost(cx));
         let mut ledger = ledger.lock();

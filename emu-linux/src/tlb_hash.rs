@@ -122,18 +122,8 @@ impl Linux {
                 "flush batch index beyond its end",
             ));
         }
-        for (piece, slot) in self.recorded_slots(page, rpte) {
-            self.trace(
-                cx,
-                Tracepoint::Queued {
-                    vpn: piece.vpn,
-                    segment: piece.segment,
-                    size: piece.size,
-                    slot: slot.0,
-                    pte: ptep.get(),
-                    frame: self.layout.pte.frame(rpte.pte).get(),
-                },
-            );
+        if self.is_traced() {
+            self.trace_queued(cx, &entry);
         }
         let pages = self.layout.pages;
         let step = "hpte_need_flush: queue pte";
@@ -151,6 +141,26 @@ impl Linux {
             self.flush_tlb_pending(cx, b)?;
         }
         Ok(())
+    }
+
+    #[cold]
+    fn trace_queued(&self, cx: &Ctx<'_>, entry: &Entry) {
+        let Entry {
+            page, ptep, rpte, ..
+        } = *entry;
+        for (piece, slot) in self.recorded_slots(page, rpte) {
+            self.trace(
+                cx,
+                Tracepoint::Queued {
+                    vpn: piece.vpn,
+                    segment: piece.segment,
+                    size: piece.size,
+                    slot: slot.0,
+                    pte: ptep.get(),
+                    frame: self.layout.pte.frame(rpte.pte).get(),
+                },
+            );
+        }
     }
 
     /// __flush_tlb_pending(): one entry goes to flush_hash_page, more to the range routine.

@@ -15,7 +15,7 @@ use crate::protect::{Access, allowed};
 use crate::replace::{GeometryError, Replacement, Replacer, TlbGeometry};
 use crate::tlb::names;
 use pages::{Look, Pages};
-use rows::{Permits, Rows};
+use rows::{Permits, Rows, Use};
 
 /// One effective page of 4 KB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -125,14 +125,15 @@ impl Erat {
     pub fn new(geometry: TlbGeometry, replacement: Replacement) -> Result<Self, GeometryError> {
         geometry.check()?;
         let n = geometry.entries() as usize;
+        let replacer = Replacer::new(geometry, replacement);
         Ok(Self {
             geometry,
             tags: vec![0; n],
             slots: vec![Slot::default(); n],
             present: 0,
-            rows: Rows::new(),
+            rows: Rows::new(replacer.is_patient()),
             pages: Pages::new(),
-            replacer: Replacer::new(geometry, replacement),
+            replacer,
         })
     }
 
@@ -154,7 +155,9 @@ impl Erat {
 
     /// Switches the host's short way to a hit off or on: for a test that nothing else changes.
     pub(crate) fn enable_rows(&mut self, enabled: bool) {
-        self.rows.enable(enabled);
+        let replacer = &mut self.replacer;
+        let enabled = enabled && replacer.is_patient();
+        (self.rows).enable(enabled, |made| replacer.used(made.slot, made.at));
     }
 
     /// Whether the host's short ways are on.
@@ -166,8 +169,8 @@ impl Erat {
     /// The real address of a load or store that hits and needs nothing more, noted as used.
     #[inline(always)]
     pub(crate) fn quick(&mut self, ea: Ea, pr: bool, store: bool) -> Option<Ra> {
-        let (slot, ra) = self.rows.lookup(ea, pr, store)?;
-        self.replacer.quick_touch(slot).then_some(ra)
+        let replacer = &mut self.replacer;
+        self.rows.lookup(ea, pr, store, || replacer.tick())
     }
 
     fn ways(&self, ea: Ea) -> core::ops::Range<usize> {
@@ -194,8 +197,15 @@ impl Erat {
     fn search(&mut self, ea: Ea) -> Option<usize> {
         let ways = self.ways(ea);
         let found = ways.start + self.tags[ways].iter().position(|&t| t == tag(ea))?;
-        self.rows.found(ea, found);
+        let before = self.rows.found(ea, found);
+        self.note(before);
         Some(found)
+    }
+
+    /// Notes a use that was made on the short way.
+    #[inline(always)]
+    fn note(&mut self, made: Use) {
+        self.replacer.used(made.slot, made.at);
     }
 
     /// The virtual and real page of a slot, noted as used, if the access needs nothing but them.
@@ -208,7 +218,8 @@ impl Erat {
         self.replacer.touch(slot);
         let (ea, vpn, ra) = (s.entry.ea, s.entry.vpn, s.entry.ra);
         let permits = data_permits(s.permits, pr);
-        self.rows.permit(ea, pr, permits, slot, ra);
+        let before = self.rows.permit(ea, pr, permits, slot, ra);
+        self.note(before);
         Some((vpn, ra))
     }
 
@@ -284,7 +295,8 @@ impl Erat {
         self.slots[slot] = Slot { entry, permits };
         self.present += 1;
         let permits = data_permits(permits, pr);
-        self.rows.add(ea, pr, permits, slot, ra);
+        let before = self.rows.add(ea, pr, permits, slot, ra);
+        self.note(before);
         self.pages.add(vpn, actual, slot);
         self.replacer.touch(slot);
     }
@@ -299,7 +311,11 @@ impl Erat {
         };
         match free {
             Some(way) => ways.start + way,
-            None => self.replacer.victim(set),
+            None => {
+                let (rows, slots) = (&self.rows, &self.slots);
+                let latest = |slot: usize| rows.last_use(slots[slot].entry.ea, slot);
+                self.replacer.victim(set, latest)
+            }
         }
     }
 

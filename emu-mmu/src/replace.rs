@@ -80,11 +80,14 @@ pub(crate) struct Replacer {
     /// Lru: when each way was used. TreePlru: one node each, `leaves` per set. RoundRobin: next way
     /// of each set.
     state: Vec<u64>,
-    clock: u64,
+    /// Uses so far.
+    now: u64,
+    /// Random: the generator.
+    random: u64,
     /// Lru of one set of many ways: the ways as they were last put in order of use, and the use that
     /// each then had, oldest last. A way used since is younger than all that are left here.
     aged: Vec<(u64, u32)>,
-    /// The slot used last: to use it again changes nothing.
+    /// TreePlru: the slot used last: to use it again changes nothing.
     last: usize,
 }
 
@@ -96,7 +99,7 @@ impl Replacer {
     pub(crate) fn new(geometry: TlbGeometry, policy: Replacement) -> Self {
         let (sets, ways) = (geometry.sets as usize, geometry.ways as usize);
         let leaves = ways.next_power_of_two();
-        let (len, clock) = match policy {
+        let (len, random) = match policy {
             Replacement::Lru => (sets * ways, 0),
             Replacement::TreePlru => (sets * leaves, 0),
             Replacement::RoundRobin => (sets, 0),
@@ -108,7 +111,8 @@ impl Replacer {
             ways,
             leaves,
             state: vec![0; len],
-            clock,
+            now: 0,
+            random,
             aged: Vec::new(),
             last: usize::MAX,
         }
@@ -116,7 +120,8 @@ impl Replacer {
 
     /// Takes over what another of the same shape holds, in the same memory.
     pub(crate) fn copy_from(&mut self, other: &Self) {
-        (self.policy, self.clock, self.last) = (other.policy, other.clock, other.last);
+        (self.policy, self.now, self.last) = (other.policy, other.now, other.last);
+        self.random = other.random;
         (self.ways, self.leaves) = (other.ways, other.leaves);
         self.state.clone_from(&other.state);
         self.aged.clone_from(&other.aged);
@@ -125,41 +130,42 @@ impl Replacer {
     /// Notes a use.
     #[inline(always)]
     pub(crate) fn touch(&mut self, slot: usize) {
-        if slot != self.last {
-            self.touch_another(slot);
-        }
-    }
-
-    /// Notes a use if that is quickly done; false if [`Self::touch`] must do it.
-    #[inline(always)]
-    pub(crate) fn quick_touch(&mut self, slot: usize) -> bool {
-        if slot == self.last {
-            return true;
-        }
-        let quick = self.policy == Replacement::Lru;
-        if quick {
-            self.touch_another(slot);
-        }
-        quick
-    }
-
-    #[inline(always)]
-    fn touch_another(&mut self, slot: usize) {
-        self.last = slot;
         match self.policy {
             Replacement::Lru => {
-                self.clock += 1;
-                if let Some(stamp) = self.state.get_mut(slot) {
-                    *stamp = self.clock;
-                }
+                let now = self.tick();
+                self.used(slot, now);
             }
+            Replacement::TreePlru if slot == self.last => {}
             Replacement::TreePlru => self.touch_tree(slot),
             Replacement::RoundRobin | Replacement::Random(_) => {}
         }
     }
 
+    /// Whether a use need not be noted before the next victim is asked for.
+    pub(crate) fn is_patient(&self) -> bool {
+        self.policy != Replacement::TreePlru
+    }
+
+    /// When a use is that happens now: later than all before.
+    #[inline(always)]
+    pub(crate) fn tick(&mut self) -> u64 {
+        self.now += 1;
+        self.now
+    }
+
+    /// Notes a use that happened `at` some time.
+    #[inline(always)]
+    pub(crate) fn used(&mut self, slot: usize, at: u64) {
+        if self.policy == Replacement::Lru
+            && let Some(stamp) = self.state.get_mut(slot)
+        {
+            *stamp = (*stamp).max(at);
+        }
+    }
+
     #[inline(never)]
     fn touch_tree(&mut self, slot: usize) {
+        self.last = slot;
         let (set, way) = (slot / self.ways, slot % self.ways);
         let tree = &mut self.state[set * self.leaves..(set + 1) * self.leaves];
         // Nodes 1.. as in a heap; leaf `way` is node leaves + way.
@@ -170,16 +176,18 @@ impl Replacer {
         }
     }
 
-    /// The way of a full set to give up.
-    pub(crate) fn victim(&mut self, set: usize) -> usize {
+    /// The way of a full set to give up. `latest` tells of uses that were not noted yet: when the latest of a
+    /// slot was, or 0.
+    pub(crate) fn victim(&mut self, set: usize, latest: impl Fn(usize) -> u64) -> usize {
         let first = set * self.ways;
         match self.policy {
             Replacement::Lru if self.state.len() == self.ways && self.ways > WAYS_SCANNED => {
-                self.oldest()
+                self.oldest(latest)
             }
             Replacement::Lru => {
                 let (mut way, mut oldest) = (0, u64::MAX);
                 for (w, &used) in self.state[first..first + self.ways].iter().enumerate() {
+                    let used = used.max(latest(first + w));
                     if used < oldest {
                         (way, oldest) = (w, used);
                     }
@@ -194,26 +202,28 @@ impl Replacer {
             }
             Replacement::Random(_) => {
                 // xorshift64*
-                self.clock ^= self.clock >> 12;
-                self.clock ^= self.clock << 25;
-                self.clock ^= self.clock >> 27;
-                let random = self.clock.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
+                self.random ^= self.random >> 12;
+                self.random ^= self.random << 25;
+                self.random ^= self.random >> 27;
+                let random = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
                 first + random as usize % self.ways
             }
         }
     }
 
     /// The way of the only set that was used the longest ago; of two never used, the first.
-    fn oldest(&mut self) -> usize {
+    fn oldest(&mut self, latest: impl Fn(usize) -> u64) -> usize {
         loop {
             while let Some(&(used, way)) = self.aged.last() {
-                if self.state[way as usize] == used {
-                    return way as usize;
+                let way = way as usize;
+                if self.state[way].max(latest(way)) == used {
+                    return way;
                 }
                 self.aged.pop();
             }
-            let ways = self.state.iter().zip(0u32..);
-            self.aged.extend(ways.map(|(&used, way)| (used, way)));
+            let ways = self.state.iter().enumerate();
+            let used = ways.map(|(way, &used)| (used.max(latest(way)), way as u32));
+            self.aged.extend(used);
             self.aged.sort_unstable_by(|a, b| b.cmp(a));
         }
     }
@@ -245,7 +255,7 @@ mod tests {
         }
         let mut out = Vec::new();
         for _ in 0..ways {
-            let v = r.victim(1);
+            let v = r.victim(1, |_| 0);
             r.touch(v);
             out.push(v - base);
         }
@@ -279,7 +289,7 @@ mod tests {
                 let slot = touched.map(|way| way % ways as usize).unwrap_or_else(|| {
                     let oldest = used.iter().enumerate().min_by_key(|(_, used)| **used);
                     let expected = oldest.expect("at least nine ways").0;
-                    let victim = r.victim(0);
+                    let victim = r.victim(0, |_| 0);
                     assert_eq!(victim, expected);
                     victim
                 });

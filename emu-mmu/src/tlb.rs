@@ -211,7 +211,9 @@ impl Tlb {
                 _ => {}
             }
         }
-        let slot = old.or(free).unwrap_or_else(|| self.replacer.victim(set));
+        let slot = old
+            .or(free)
+            .unwrap_or_else(|| self.replacer.victim(set, |_| 0));
         let gone = self.take(slot);
         self.entries[slot] = Some(entry);
         self.pages[slot] = entry.vpn;

@@ -34,9 +34,12 @@ impl Ctx<'_> {
         let cpu = self.cpu_mut();
         cpu.charge(Category::Instructions, cost);
         let was = cpu.interrupts_enabled;
+        if enabled == was {
+            return Ok(was);
+        }
         self.switch_interrupts(enabled);
         let cpu = self.cpu_mut();
-        if enabled && !was && cpu.clock >= cpu.deadline {
+        if enabled && cpu.clock >= cpu.deadline {
             self.attend()?;
         }
         Ok(was)

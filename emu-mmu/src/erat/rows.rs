@@ -19,6 +19,8 @@ struct Row {
     store: u64,
     /// What is added to an effective address of the page, modulo 2^64, to give the real one.
     to_real: u64,
+    /// When it was last used on the short way.
+    used: u64,
     /// The slot of the ERAT.
     slot: u32,
     /// Pages of this row that the ERAT holds: with none, there is nothing to search for.
@@ -31,6 +33,7 @@ impl Default for Row {
             load: NO_PAGE,
             store: NO_PAGE,
             to_real: 0,
+            used: 0,
             slot: 0,
             held: 0,
         }
@@ -57,19 +60,33 @@ impl Row {
             load: tag_if(permits.load),
             store: tag_if(permits.store),
             to_real: page.get().wrapping_sub(ea.get() & !0xfff),
+            used: 0,
             slot: slot as u32,
             held: 0,
         }
     }
 
-    /// Forgets the page, not how many there are.
+    /// Puts another page in its place; how many there are stays. Gives the slot and the time of the last use of
+    /// the one before.
     #[inline]
-    fn clear(&mut self) {
-        *self = Row {
-            held: self.held,
-            ..Row::default()
-        };
+    fn replace(&mut self, by: Row) -> Use {
+        let Row {
+            slot, used, held, ..
+        } = *self;
+        *self = Row { held, ..by };
+        Use {
+            slot: slot as usize,
+            at: used,
+        }
     }
+}
+
+/// A use on the short way that nobody has noted yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Use {
+    pub slot: usize,
+    /// When it was; 0 for none.
+    pub at: u64,
 }
 
 /// The array.
@@ -91,10 +108,10 @@ const fn tag(ea: Ea, pr: bool) -> u64 {
 }
 
 impl Rows {
-    pub fn new() -> Self {
+    pub fn new(enabled: bool) -> Self {
         Rows {
             rows: Box::new([Row::default(); ROWS]),
-            enabled: true,
+            enabled,
             changed: Changed::none(),
         }
     }
@@ -105,9 +122,11 @@ impl Rows {
         self.enabled = other.enabled;
     }
 
-    /// Switches the array off or on; nothing is noted afterwards.
-    pub fn enable(&mut self, enabled: bool) {
-        self.rows.iter_mut().for_each(Row::clear);
+    /// Switches the array off or on; nothing is noted afterwards. Gives the uses on the short way to `note`.
+    pub fn enable(&mut self, enabled: bool, mut note: impl FnMut(Use)) {
+        for row in self.rows.iter_mut() {
+            note(row.replace(Row::default()));
+        }
         self.enabled = enabled;
     }
 
@@ -125,12 +144,11 @@ impl Rows {
 
     /// Counts a page that the ERAT now holds, and notes where, and which accesses need only that.
     #[inline]
-    pub fn add(&mut self, ea: Ea, pr: bool, permits: Permits, slot: usize, page: Ra) {
-        let enabled = self.enabled;
-        let row = self.row_mut(ea);
-        let held = row.held + 1;
-        *row = Row::of(ea, pr, permits, slot, page, enabled);
-        row.held = held;
+    pub fn add(&mut self, ea: Ea, pr: bool, permits: Permits, slot: usize, page: Ra) -> Use {
+        let row = Row::of(ea, pr, permits, slot, page, self.enabled);
+        let at = self.row_mut(ea);
+        at.held += 1;
+        at.replace(row)
     }
 
     /// Counts a page that the ERAT holds no more, and drops what is known of it.
@@ -139,7 +157,7 @@ impl Rows {
         let row = self.row_mut(ea);
         row.held -= 1;
         if row.slot as usize == slot {
-            row.clear();
+            row.replace(Row::default());
         }
     }
 
@@ -162,35 +180,49 @@ impl Rows {
         self.rows[Self::row(ea)].slot as usize
     }
 
-    /// The slot and real address of a load or store that needs nothing more.
+    /// The real address of a load or store that needs nothing more. `now` is asked for the time then, which is
+    /// that of the last use from now on.
     #[inline(always)]
-    pub fn lookup(&self, ea: Ea, pr: bool, store: bool) -> Option<(usize, Ra)> {
-        let row = &self.rows[Self::row(ea)];
+    pub fn lookup(
+        &mut self,
+        ea: Ea,
+        pr: bool,
+        store: bool,
+        now: impl FnOnce() -> u64,
+    ) -> Option<Ra> {
+        let row = &mut self.rows[Self::row(ea)];
         let held = if store { row.store } else { row.load };
         if held != tag(ea, pr) {
             return None;
         }
-        let ra = ea.get().wrapping_add(row.to_real);
-        Some((row.slot as usize, Ra::new(ra)))
+        row.used = now();
+        Some(Ra::new(ea.get().wrapping_add(row.to_real)))
+    }
+
+    /// When the page of a slot was last used on the short way; 0 if there was no such use since it was noted.
+    #[inline]
+    pub fn last_use(&self, ea: Ea, slot: usize) -> u64 {
+        let row = &self.rows[Self::row(ea)];
+        if row.slot as usize == slot {
+            row.used
+        } else {
+            0
+        }
     }
 
     /// Notes where a page was found.
     #[inline]
-    pub fn found(&mut self, ea: Ea, slot: usize) {
-        let row = self.row_mut(ea);
-        row.clear();
-        row.slot = slot as u32;
+    pub fn found(&mut self, ea: Ea, slot: usize) -> Use {
+        self.row_mut(ea).replace(Row {
+            slot: slot as u32,
+            ..Row::default()
+        })
     }
 
     /// Notes which accesses to a page need only its slot.
     #[inline]
-    pub fn permit(&mut self, ea: Ea, pr: bool, permits: Permits, slot: usize, page: Ra) {
-        if !self.enabled {
-            return;
-        }
-        let row = self.row_mut(ea);
-        let held = row.held;
-        *row = Row::of(ea, pr, permits, slot, page, true);
-        row.held = held;
+    pub fn permit(&mut self, ea: Ea, pr: bool, permits: Permits, slot: usize, page: Ra) -> Use {
+        let row = Row::of(ea, pr, permits, slot, page, self.enabled);
+        self.row_mut(ea).replace(row)
     }
 }
