@@ -20,6 +20,7 @@ use crate::machine::Machine;
 use crate::probe::{Event, Interest};
 use crate::scheduler::{Choice, Options};
 use crate::script::{ScriptYielder, Verb};
+use crate::timing::Lump;
 use emu_mmu::Fault;
 use std::sync::Arc;
 
@@ -204,6 +205,28 @@ impl<'y> Ctx<'y> {
         let cycles = self.machine.costs.instructions(count);
         self.cpu_mut().charge(Category::Instructions, cycles.get());
         Ok(())
+    }
+
+    /// Executes straight-line instructions whose cost on this machine is known: [`Ctx::retire`] of as many.
+    ///
+    /// # Errors
+    /// The end of the run.
+    #[inline(always)]
+    pub fn retire_lump(&mut self, lump: Lump) -> Run<()> {
+        if let Some(cpu) = self.cpu.as_mut()
+            && cpu.clock < cpu.quick_until
+            && cpu.counters.verbs < cpu.stop_after
+        {
+            cpu.counters.verbs += 1;
+            cpu.charge(Category::Instructions, lump.cycles());
+            return Ok(());
+        }
+        self.slow_retire(lump.instructions())
+    }
+
+    #[inline(never)]
+    fn slow_retire(&mut self, count: u64) -> Run<()> {
+        self.retire(count)
     }
 
     /// Asks the scheduler.

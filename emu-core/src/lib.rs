@@ -60,4 +60,4 @@ pub use probe::{Event, Interest, Observer};
 pub use schedule::{Schedule, ScheduleError};
 pub use scheduler::{Choice, Clocked, Options, Random, Recorder, Replay, Scheduler};
 pub use script::Beside;
-pub use timing::{CostTable, Figure, Key, MachineProfile, ProfileError, Unit};
+pub use timing::{CostTable, Figure, Key, Lump, MachineProfile, ProfileError, Unit};

@@ -174,7 +174,7 @@ impl Linux {
 
     /// End of the part of [ea, end) that one entry at `level` maps (pgd_addr_end and friends).
     pub(crate) fn addr_end(&self, ea: Ea, end: Ea, level: usize) -> Ea {
-        let span = 1u64 << self.layout.level_shift(level);
+        let span = self.levels[level].span();
         let boundary = (ea.get() | (span - 1)).wrapping_add(1);
         if boundary.wrapping_sub(1) < end.get().wrapping_sub(1) {
             Ea::new(boundary)

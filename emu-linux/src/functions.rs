@@ -3,7 +3,7 @@
 //! Owns the list and the look-up in the cost table (`[functions]`, instructions). Steps that matter to
 //! the MMU are verbs of their own and are not in these lumps.
 
-use emu_core::CostTable;
+use emu_core::{CostTable, Lump};
 
 macro_rules! functions {
     ($($variant:ident = $name:literal),* $(,)?) => {
@@ -102,9 +102,9 @@ functions! {
     KasanPopulatePte = "kasan_populate_pte",
 }
 
-/// Instructions of each function.
+/// Instructions of each function, with what they cost.
 #[derive(Clone, Debug)]
-pub struct FunctionCosts(Vec<u64>);
+pub struct FunctionCosts([Lump; NAMES.len()]);
 
 impl FunctionCosts {
     /// Looks every function up in a cost table. A functional table has none: all are zero.
@@ -112,19 +112,18 @@ impl FunctionCosts {
     /// # Errors
     /// The name of the first function that the table lacks.
     pub fn new(costs: &CostTable) -> Result<Self, &'static str> {
-        if costs.functions.is_empty() {
-            return Ok(FunctionCosts(vec![0; NAMES.len()]));
+        let mut lumps = [costs.lump(0); NAMES.len()];
+        if !costs.functions.is_empty() {
+            for (lump, (_, name)) in lumps.iter_mut().zip(NAMES) {
+                *lump = costs.lump(*costs.functions.get(*name).ok_or(*name)?);
+            }
         }
-        NAMES
-            .iter()
-            .map(|&(_, name)| costs.functions.get(name).copied().ok_or(name))
-            .collect::<Result<Vec<u64>, _>>()
-            .map(FunctionCosts)
+        Ok(FunctionCosts(lumps))
     }
 
     /// Instructions of a function.
-    #[inline]
-    pub fn instructions(&self, function: Func) -> u64 {
+    #[inline(always)]
+    pub fn lump(&self, function: Func) -> Lump {
         self.0[function as usize]
     }
 }
@@ -140,7 +139,7 @@ mod tests {
             let costs = MachineProfile::builtin(machine).unwrap().costs();
             let functions = FunctionCosts::new(&costs).unwrap();
             assert_eq!(
-                functions.instructions(Func::Vmalloc),
+                functions.lump(Func::Vmalloc).instructions(),
                 costs.functions["vmalloc"]
             );
             for (i, (function, _)) in NAMES.iter().enumerate() {

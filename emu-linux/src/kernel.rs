@@ -17,6 +17,7 @@ use crate::leaks::Ledger;
 use crate::machine::{hpte_page, machine_of};
 use crate::memmap::{self, field, global, pcpu};
 use crate::mm::Mm;
+use crate::pgtable::TableLevel;
 use crate::printk::{KernelLog, Ratelimit};
 use crate::report::{CounterValues, Counters, KernelReport};
 use crate::span::LongestSpans;
@@ -47,6 +48,8 @@ pub type Kernel<T> = Run<Result<T, Errno>>;
 /// The modelled kernel.
 pub struct Linux {
     pub(crate) layout: Layout,
+    /// The levels of its page tables, the PTEs' first.
+    pub(crate) levels: [TableLevel; 4],
     pub(crate) policy: Box<dyn LazyMmuPolicy>,
     /// Name of the machine.
     pub(crate) machine: String,
@@ -151,6 +154,7 @@ impl Linux {
         }
         Ok(Linux {
             layout,
+            levels: [0, 1, 2, 3].map(|level| TableLevel::of(&layout, level)),
             policy,
             lockless_tlbie: costs.lockless_tlbie != 0,
             segment: match costs.segments_1t {
@@ -228,9 +232,9 @@ impl Linux {
     }
 
     /// Executes the straight-line part of a function.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn work(&self, cx: &mut Ctx<'_>, function: Func) -> Run<()> {
-        cx.retire(self.functions.instructions(function))
+        cx.retire_lump(self.functions.lump(function))
     }
 
     /// Whether anybody hears of tracepoints.

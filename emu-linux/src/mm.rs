@@ -85,6 +85,7 @@ impl Linux {
     }
 
     /// The virtual page of an address in an address space, of the size that its segment has.
+    #[inline]
     pub(crate) fn virtual_page(&self, cx: &mut Ctx<'_>, mm: Mm, ea: Ea) -> Run<VirtualPage> {
         if mm.is_init() {
             return Ok(self.kernel_page(ea));
@@ -100,6 +101,7 @@ impl Linux {
     }
 
     /// Root of an address space's page table.
+    #[inline]
     pub(crate) fn pgd(&self, cx: &mut Ctx<'_>, mm: Mm) -> Run<Ea> {
         if mm.is_init() {
             return Ok(global::SWAPPER_PG_DIR);

@@ -54,8 +54,8 @@ impl Linux {
         } else {
             let next = cx.load_u64(Ea::new(page), "alloc_page: next")?;
             cx.store_u64(list, next, "alloc_page: pcp list")?;
-            let left = cx.load_u64(count, "alloc_page: count")?;
-            cx.store_u64(count, left.wrapping_sub(1), "alloc_page: count")?;
+            let steps = ["alloc_page: count"; 2];
+            cx.update_u64(count, steps, |_, left| left.wrapping_sub(1))?;
             let frame = pa(Ea::new(page));
             self.note_taken(cx, kind, frame.get());
             self.trace(cx, Tracepoint::PageAllocated { frame: frame.get() });
@@ -109,8 +109,8 @@ impl Linux {
         let page = va(frame);
         cx.store_u64(page, head, "free_page: link")?;
         cx.store_u64(list, page.get(), "free_page: pcp list")?;
-        let on_list = cx.load_u64(count, "free_page: count")? + 1;
-        cx.store_u64(count, on_list, "free_page: count")?;
+        let steps = ["free_page: count"; 2];
+        let on_list = cx.update_u64(count, steps, |_, before| before + 1)? + 1;
         if on_list > PCP_HIGH {
             self.drain_pages(cx, list, count, on_list)?;
         }

@@ -6,6 +6,7 @@
 use crate::functions::Func;
 use crate::kernel::{Kernel, Linux};
 use crate::kernel_path::{PAGE_TABLE_WALK, PTE_WRITE};
+use crate::layout::Layout;
 use crate::memmap::{field, global};
 use crate::mm::Mm;
 use crate::mutation::Mutation;
@@ -18,6 +19,31 @@ use emu_mmu::{Barrier, Ea, GuestMemory};
 pub(crate) const PTE_LEVEL: usize = 0;
 /// Level of the root table.
 pub(crate) const PGD_LEVEL: usize = 3;
+
+/// What of an address is looked up at a level.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TableLevel {
+    /// log2 of the bytes that an entry maps.
+    shift: u32,
+    /// Entries of a table, less one.
+    index_mask: u64,
+}
+
+impl TableLevel {
+    /// A level of a kernel's tables.
+    pub fn of(layout: &Layout, level: usize) -> Self {
+        TableLevel {
+            shift: layout.level_shift(level),
+            index_mask: (1 << layout.index_bits[level]) - 1,
+        }
+    }
+
+    /// Bytes that an entry maps.
+    #[inline]
+    pub const fn span(self) -> u64 {
+        1 << self.shift
+    }
+}
 
 const WALK_STEPS: [&str; 4] = ["walk: pte", "walk: pmd", "walk: pud", "walk: pgd"];
 
@@ -47,6 +73,7 @@ impl Linux {
 
     /// The table that an entry at `level` points to, if it exists. A folded level has none of its own: the
     /// entry stands for its one entry.
+    #[inline(always)]
     pub(crate) fn table_below(
         &self,
         cx: &mut Ctx<'_>,
@@ -66,9 +93,10 @@ impl Linux {
         self.find_entry(cx, mm, ea, PTE_LEVEL)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn entry(&self, table: Ea, ea: Ea, level: usize) -> Ea {
-        field(table, self.layout.index(ea, level) * 8)
+        let TableLevel { shift, index_mask } = self.levels[level];
+        field(table, (ea.get() >> shift & index_mask) * 8)
     }
 
     /// The table below `entry`, which is one at `level`, allocated if missing (pud_alloc, pmd_alloc, pte_alloc_kernel): allocate,

@@ -85,6 +85,7 @@ impl Linux {
 
     /// local_lock_irqsave() of the allocators' per-CPU lists: interrupts off, or a lock of this CPU that sleeps,
     /// its owner bound to the CPU. Gives what was.
+    #[inline]
     pub(crate) fn local_lock_irqsave(&self, cx: &mut Ctx<'_>) -> Run<bool> {
         if self.preempt != Preempt::Rt {
             return self.local_irq_save(cx);
@@ -97,6 +98,7 @@ impl Linux {
     }
 
     /// local_unlock_irqrestore().
+    #[inline]
     pub(crate) fn local_unlock_irqrestore(&self, cx: &mut Ctx<'_>, enabled: bool) -> Run<()> {
         if self.preempt != Preempt::Rt {
             return self.local_irq_restore(cx, enabled);
@@ -122,6 +124,7 @@ impl Linux {
     }
 
     /// Mask of the CPUs that a task may run on now.
+    #[inline(always)]
     pub(crate) fn cpus_allowed(&self, cx: &mut Ctx<'_>, of: Ea, step: emu_core::Step) -> Run<u64> {
         let allowed = cx.load_u64(field(of, task::CPUS_ALLOWED), step)?;
         if self.preempt == Preempt::Rt

@@ -27,6 +27,7 @@ impl Linux {
         Ea::new(cx.local())
     }
 
+    #[inline(always)]
     pub(crate) fn preempt_count(&self, cx: &mut Ctx<'_>) -> Run<u64> {
         cx.load_u64(
             field(self.current(cx), task::PREEMPT_COUNT),
@@ -37,8 +38,8 @@ impl Linux {
     /// Adds to preempt_count.
     pub(crate) fn add_preempt_count(&self, cx: &mut Ctx<'_>, n: u64) -> Run<()> {
         let ea = field(self.current(cx), task::PREEMPT_COUNT);
-        let count = cx.load_u64(ea, "add_preempt_count: load")?;
-        cx.store_u64(ea, count.wrapping_add(n), "add_preempt_count: store")?;
+        let steps = ["add_preempt_count: load", "add_preempt_count: store"];
+        let count = cx.update_u64(ea, steps, |_, count| count.wrapping_add(n))?;
         if count == 0 && self.preempt.preempts_kernel() {
             cx.begin_span();
         }
@@ -51,11 +52,15 @@ impl Linux {
     /// Subtracts from preempt_count and gives what is left.
     pub(crate) fn sub_preempt_count(&self, cx: &mut Ctx<'_>, n: u64) -> Run<u64> {
         let ea = field(self.current(cx), task::PREEMPT_COUNT);
-        let left = cx.load_u64(ea, "sub_preempt_count: load")?.wrapping_sub(n);
-        if left == 0 {
-            self.note_preempt_on(cx);
-        }
-        cx.store_u64(ea, left, "sub_preempt_count: store")?;
+        let steps = ["sub_preempt_count: load", "sub_preempt_count: store"];
+        let count = cx.update_u64(ea, steps, |cx, count| {
+            let left = count.wrapping_sub(n);
+            if left == 0 {
+                self.note_preempt_on(cx);
+            }
+            left
+        })?;
+        let left = count.wrapping_sub(n);
         if n == PREEMPT_OFFSET {
             self.note_hold(cx, Hold::PreemptOn);
         }

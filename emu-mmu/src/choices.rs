@@ -83,6 +83,31 @@ pub struct Choices {
 }
 
 impl Choices {
+    /// Whether these are the default ones.
+    #[inline(always)]
+    pub(crate) const fn are_default(&self) -> bool {
+        let Choices {
+            slb_multihit,
+            hpt_multihit,
+            avpn_low_bits,
+            rpn_low_bits,
+            slb_1t_low_esid,
+            slb_1t_low_vsid,
+            mixed_pages,
+            larx_uncached,
+        } = *self;
+        // The default of each is its first value.
+        let others = slb_multihit as u8
+            | hpt_multihit as u8
+            | avpn_low_bits as u8
+            | rpn_low_bits as u8
+            | slb_1t_low_esid as u8
+            | slb_1t_low_vsid as u8
+            | mixed_pages as u8
+            | larx_uncached as u8;
+        others == 0
+    }
+
     /// As QEMU 7.2 chooses (target/ppc/mmu-hash64.c).
     pub const QEMU: Self = Self {
         slb_multihit: SlbMultihit::First,

@@ -56,29 +56,34 @@ const fn permit_bit(pr: bool, access: Access) -> u32 {
     a + if pr { 4 } else { 0 }
 }
 
-/// Whether pp allows loads (bit 0) and stores (bit 1), by pp and storage key (bit 3).
-const ALLOWED: [u8; 16] = {
-    let mut of = [0; 16];
+/// Key 1 in an index of [`PERMITS`], and what executes.
+const KEY: usize = 0x20;
+const EXECUTABLE: usize = 0x10;
+
+/// The accesses of one privilege that need nothing more, as bits of [`permit_bit`]: by pp, C (bit 3), whether the
+/// page executes and the storage key.
+const PERMITS: [u8; 64] = {
+    let mut of = [0; 64];
     let mut index = 0;
-    while index < 16 {
-        let (pp, key) = (index as u8 & 7, index >= 8);
+    while index < 64 {
+        let (pp, key) = (index as u8 & 7, index & KEY != 0);
+        let executable = (index & EXECUTABLE != 0) as u8;
+        let changed = (index >> 3) as u8 & 1;
         let load = allowed(pp, key, Access::Load) as u8;
-        of[index] = load | (allowed(pp, key, Access::Store) as u8) << 1;
+        let store = allowed(pp, key, Access::Store) as u8;
+        of[index] = executable & load | load << 1 | (changed & store) << 2;
         index += 1;
     }
     of
 };
 
 /// The accesses that an entry needs nothing more for, without class keys.
-#[inline]
+#[inline(always)]
 fn permits_of(entry: &EratEntry) -> u8 {
-    let executable = !(entry.n || entry.r.n() || entry.r.g());
-    let of_key = |key: bool| {
-        let allowed = ALLOWED[usize::from(entry.r.pp() & 7 | (key as u8) << 3)];
-        let fetch = u8::from(executable) & allowed;
-        let store = u8::from(entry.r.c()) & allowed >> 1;
-        fetch | (allowed & 1) << 1 | store << 2
-    };
+    let barred = entry.n || entry.r.0 & (HpteR::N | HpteR::G) != 0;
+    let changed = usize::from(entry.r.c()) << 3;
+    let index = usize::from(entry.r.pp() & 7) | changed | if barred { 0 } else { EXECUTABLE };
+    let of_key = |key: bool| PERMITS[index | if key { KEY } else { 0 }];
     of_key(entry.ks) | of_key(entry.kp) << 4
 }
 

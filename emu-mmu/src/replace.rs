@@ -178,6 +178,7 @@ impl Replacer {
 
     /// The way of a full set to give up. `latest` tells of uses that were not noted yet: when the latest of a
     /// slot was, or 0.
+    #[inline]
     pub(crate) fn victim(&mut self, set: usize, latest: impl Fn(usize) -> u64) -> usize {
         let first = set * self.ways;
         match self.policy {

@@ -327,6 +327,14 @@ impl Slb {
         Ok(gone)
     }
 
+    /// The entry that hit last for such an address, if it translates `ea`.
+    #[inline(always)]
+    pub(crate) fn at_hand(&self, ea: Ea) -> Option<&SlbEntry> {
+        let hint = usize::from(self.hints[hint_of(ea)]);
+        let entry = self.entries.get(hint)?;
+        (!self.overlap && entry.covers(ea)).then_some(entry)
+    }
+
     /// The entry that translates `ea`, with its index.
     #[inline]
     pub fn lookup(&mut self, ea: Ea) -> Option<(usize, &SlbEntry)> {
@@ -355,7 +363,7 @@ impl Slb {
     /// Searches under these choices.
     #[inline]
     pub(crate) fn search(&mut self, ea: Ea, choices: &Choices) -> SlbSearch {
-        if *choices == Choices::default() {
+        if choices.are_default() {
             return match self.lookup(ea) {
                 Some((_, &entry)) => SlbSearch::Hit(entry, 0),
                 None => SlbSearch::Miss,

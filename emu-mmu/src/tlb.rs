@@ -138,9 +138,18 @@ impl Tlb {
             }
             let page = vpn.align_down(actual);
             let slots = self.slots(self.set(vpn, actual));
-            for (slot, held) in slots.clone().zip(&self.pages[slots]) {
-                if *held == page && self.serves(slot, page, (actual, segment)) {
-                    return Some(slot);
+            let (first, ways) = (slots.start, &self.pages[slots]);
+            // Most have four ways: then there is no loop.
+            let held = match <&[Vpn; 4]>::try_from(ways) {
+                Ok([a, b, c, d]) => *a == page || *b == page || *c == page || *d == page,
+                Err(_) => ways.contains(&page),
+            };
+            if !held {
+                continue;
+            }
+            for (way, held) in ways.iter().enumerate() {
+                if *held == page && self.serves(first + way, page, (actual, segment)) {
+                    return Some(first + way);
                 }
             }
         }
@@ -199,15 +208,16 @@ impl Tlb {
                 && e.segment == entry.segment
                 && e.lpid == entry.lpid
         };
+        let slots = self.slots(set);
+        let (first, ways) = (slots.start, &self.pages[slots]);
         let (mut old, mut free) = (None, None);
-        for i in self.slots(set) {
-            let page = self.pages[i];
+        for (way, &page) in ways.iter().enumerate() {
             if page != entry.vpn && page != NO_PAGE {
                 continue;
             }
-            match &self.entries[i] {
-                Some(e) if same(e) => old = Some(i),
-                None if free.is_none() => free = Some(i),
+            match &self.entries[first + way] {
+                Some(e) if same(e) => old = Some(first + way),
+                None if free.is_none() => free = Some(first + way),
                 _ => {}
             }
         }
@@ -234,7 +244,10 @@ impl Tlb {
         let set = self.set(operand.vpn, operand.actual);
         let mut gone = 0;
         self.took_other_page = false;
-        for i in self.slots(set) {
+        let slots = self.slots(set);
+        let first = slots.start;
+        for way in 0..slots.len() {
+            let i = first + way;
             // An empty entry or another page: by far the most.
             if !same_page(operand, self.pages[i], operand.actual) {
                 continue;

@@ -129,7 +129,9 @@ impl Ctx<'_> {
     pub(super) fn short_way(&mut self, ea: Ea, access: Access) -> Option<(&Machine, &mut Cpu, Ra)> {
         let machine = &*self.machine;
         let cpu = self.cpu.as_mut()?;
-        if cpu.attends_now() || machine.hears_access(ea) {
+        // Where the quick way is open it has just been tried.
+        let tried = cpu.clock < cpu.quick_until;
+        if tried || cpu.attends_now() || machine.hears_access(ea) {
             return None;
         }
         let ra = cpu.mmu.quick_hit(ea, access, cpu.state)?;
@@ -153,7 +155,13 @@ impl Ctx<'_> {
     /// Translates in a given state; the CPU may be another one after each interrupt.
     #[inline(always)]
     fn translate_as(&mut self, ea: Ea, access: Access, state: AccessState) -> Run<Ra> {
-        match self.cpu_mut().mmu.quick_hit(ea, access, state) {
+        let cpu = self.cpu_mut();
+        let tried = cpu.clock < cpu.quick_until && !state.pr;
+        let at_hand = match tried {
+            true => None,
+            false => cpu.mmu.quick_hit(ea, access, state),
+        };
+        match at_hand {
             Some(ra) => {
                 if self.machine.wants_translation(ea) {
                     self.note_translation(ea, ra, access);
@@ -245,6 +253,42 @@ impl Ctx<'_> {
         Size::Double,
         "a doubleword"
     );
+    /// Loads a doubleword and stores what `change` makes of it: two verbs, the loads and stores of two steps.
+    /// `change` makes no verb. Gives what was loaded.
+    ///
+    /// # Errors
+    /// A storage interrupt that the guest could not resolve, or the end of the run.
+    #[inline]
+    pub fn update_u64(
+        &mut self,
+        ea: Ea,
+        [load, store]: [Step; 2],
+        change: impl FnOnce(&mut Self, u64) -> u64,
+    ) -> Run<u64> {
+        if let Some((machine, cpu, ra)) = self.quick_way(ea, true)
+            && let Ok(old) = machine.memory.load_u64(ra)
+        {
+            cpu.counters.verbs += 1;
+            cpu.charge(Category::LoadStore, machine.costs.load);
+            let new = change(self, old);
+            // Nothing but time has passed since: what may be stored to is where it was.
+            if let Some(cpu) = self.cpu.as_mut()
+                && cpu.clock < cpu.quick_until
+                && self.machine.memory.quick_store_u64(ra, new)
+            {
+                cpu.counters.verbs += 1;
+                cpu.charge(Category::LoadStore, self.machine.costs.store);
+                return Ok(old);
+            }
+            self.slow_store_u64(ea, new, store)?;
+            return Ok(old);
+        }
+        let old = self.slow_load_u64(ea, load)?;
+        let new = change(self, old);
+        self.slow_store_u64(ea, new, store)?;
+        Ok(old)
+    }
+
     small_store!(long_store_u8, store_u8, u8);
     small_store!(long_store_u16, store_u16, u16);
     small_store!(long_store_u32, store_u32, u32);

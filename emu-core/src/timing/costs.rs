@@ -51,6 +51,26 @@ pub struct Key {
     pub max: u64,
 }
 
+/// Straight-line instructions that are executed again and again, and what they cost on a machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lump {
+    instructions: u64,
+    cycles: u64,
+}
+
+impl Lump {
+    /// How many they are.
+    pub const fn instructions(self) -> u64 {
+        self.instructions
+    }
+
+    /// What they cost, in cycles.
+    #[inline(always)]
+    pub(crate) const fn cycles(self) -> u64 {
+        self.cycles
+    }
+}
+
 macro_rules! cost_table {
     ($($(#[doc = $doc:literal])* $field:ident = $path:literal, $unit:ident, $min:literal..=$max:literal;)*) => {
         /// The figures of one machine: its shape, and what each step costs.
@@ -231,6 +251,14 @@ impl CostTable {
     /// False if an access costs the same wherever its line is: without timing.
     pub(crate) fn has_caches(&self) -> bool {
         self.l1d_bytes > 0
+    }
+
+    /// `count` straight-line instructions, with what they cost.
+    pub fn lump(&self, count: u64) -> Lump {
+        Lump {
+            instructions: count,
+            cycles: self.instructions(count).get(),
+        }
     }
 
     /// Cycles of `count` straight-line instructions.

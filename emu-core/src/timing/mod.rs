@@ -14,5 +14,5 @@ mod profile_tests;
 
 pub(crate) use bus::InvalidationBus;
 pub(crate) use cache::{OwnCaches, SharedCaches};
-pub use costs::{CostTable, Key, Unit};
+pub use costs::{CostTable, Key, Lump, Unit};
 pub use profile::{Figure, MachineProfile, ProfileError};

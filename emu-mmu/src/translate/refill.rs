@@ -6,7 +6,6 @@
 use super::slow::Slow;
 use super::{AccessState, Mmu, Probe, Walk, WalkMemory};
 use crate::addr::{Ea, PageSize, Ra, Vpn};
-use crate::choices::Choices;
 use crate::erat::EratEntry;
 use crate::fault::Fault;
 use crate::hpt::Hpt;
@@ -61,11 +60,11 @@ impl Mmu {
         state: AccessState,
         probe: &mut P,
     ) -> Refilled {
-        let plain = self.registers.lpcr.0 & LPCR_GUEST == 0 && self.choices == Choices::default();
+        let plain = self.registers.lpcr.0 & LPCR_GUEST == 0 && self.choices.are_default();
         if !plain || !self.erat.is_quick() {
             return Refilled::Long;
         }
-        let Some((_, segment)) = self.slb.lookup(ea) else {
+        let Some(segment) = self.slb.at_hand(ea) else {
             return Refilled::Long;
         };
         if segment.n && access == Access::Fetch {

@@ -102,6 +102,7 @@ impl<M: WalkMemory, P: Probe> Slow<'_, M, P> {
     }
 
     /// The page from the table, where the ERAT and the TLB hold nothing of it.
+    #[inline(always)]
     pub fn from_table(&mut self, segment: &SlbEntry, vpn: Vpn) -> Result<Ra, Fault> {
         let found = self.found_in_table(segment, vpn, 0)?;
         let entry = erat_entry(self.ea, (segment, vpn), (found.r, found.actual));
@@ -147,14 +148,20 @@ impl<M: WalkMemory, P: Probe> Slow<'_, M, P> {
         }
         match self.found_in_tlb(segment, vpn)? {
             Some(found) => Ok(found),
-            None => self.found_in_table(segment, vpn, or),
+            None => self.searched_for(segment, vpn, or),
         }
+    }
+
+    #[inline(never)]
+    fn searched_for(&mut self, segment: &SlbEntry, vpn: Vpn, or: u64) -> Result<Found, Fault> {
+        self.found_in_table(segment, vpn, or)
     }
 
     fn denied(&self, denied: Denied) -> Fault {
         Fault::denied(self.ea, self.access, denied)
     }
 
+    #[inline(always)]
     fn judge(&self, r: HpteR, segment: &SlbEntry) -> Result<(), Fault> {
         let key = if self.state.pr {
             segment.kp
@@ -188,6 +195,7 @@ impl<M: WalkMemory, P: Probe> Slow<'_, M, P> {
     }
 
     /// The page from the table; sets R and C there and fills the TLB.
+    #[inline(always)]
     fn found_in_table(&mut self, segment: &SlbEntry, vpn: Vpn, or: u64) -> Result<Found, Fault> {
         let dar = self.ea;
         let machine_check = |error| Fault::MachineCheck { dar, error };

@@ -49,8 +49,32 @@ pub(super) enum Search {
     Multihit,
 }
 
+/// What a search compares: words wanted in the primary group and the bits of them that count.
+struct Wanted {
+    v: HpteV,
+    compare: u64,
+    hash: u64,
+}
+
+impl Wanted {
+    #[inline(always)]
+    fn of(ea: Ea, segment: &SlbEntry, rules: &Rules) -> Self {
+        let (s, base) = (segment.segment, segment.page);
+        let offset = ea.get() & ((1 << s.shift()) - 1);
+        Wanted {
+            v: HpteV(HpteV::wanted(segment.vsid, ea, s, base).0 | rules.or),
+            compare: match rules.avpn_low_bits {
+                MustBeZero::Ignored => HpteV::compare_mask(base),
+                MustBeZero::Compared => HpteV::COMPARE_MASK,
+            },
+            hash: addr::hash(segment.vsid, offset, s, base),
+        }
+    }
+}
+
 /// Searches both groups for the entry of an address (Power ISA 2.07 Book III-S 5.7.7.3). What several
 /// matches do is left undefined there: the rules say.
+#[inline(always)]
 pub(super) fn search<M: WalkMemory>(
     memory: &M,
     hpt: &Hpt,
@@ -59,17 +83,64 @@ pub(super) fn search<M: WalkMemory>(
     rules: &Rules,
     walk: &mut Walk,
 ) -> Result<Search, MemoryError> {
-    let (s, base) = (segment.segment, segment.page);
-    let want = HpteV(HpteV::wanted(segment.vsid, ea, s, base).0 | rules.or);
-    let compare = match rules.avpn_low_bits {
-        MustBeZero::Ignored => HpteV::compare_mask(base),
-        MustBeZero::Compared => HpteV::COMPARE_MASK,
+    let wanted = Wanted::of(ea, segment, rules);
+    let plain = hpt.format() == HpteFormat::Isa2 && rules.multihit == HptMultihit::First;
+    if plain
+        && let Some((search, groups, compared)) = glance(memory, hpt, &wanted, rules, segment.page)?
+    {
+        walk.groups_read += groups;
+        walk.entries_compared += compared;
+        return Ok(search);
+    }
+    search_in_full(memory, hpt, &wanted, segment.page, rules, walk)
+}
+
+/// The search where each group has one entry that matches or none, with the groups read and the entries
+/// compared; `None` if it is not as plain as that.
+#[inline(always)]
+fn glance<M: WalkMemory>(
+    memory: &M,
+    hpt: &Hpt,
+    wanted: &Wanted,
+    rules: &Rules,
+    base: PageSize,
+) -> Result<Option<(Search, u8, u8)>, MemoryError> {
+    let mask = wanted.compare | HpteV::SECONDARY | HpteV::VALID;
+    let word = (wanted.v.0 | HpteV::VALID) & mask;
+    let (first, second) = (hpt.primary(wanted.hash), hpt.secondary(wanted.hash));
+    let alike = memory.match_group(hpt.group_ra(first), word, mask)?;
+    let (index, word, alike, groups) = match alike {
+        0 => {
+            let word = word | HpteV::SECONDARY;
+            let alike = memory.match_group(hpt.group_ra(second), word, mask)?;
+            (second, word, alike, 2)
+        }
+        alike => (first, word, alike, 1),
     };
-    let offset = ea.get() & ((1 << s.shift()) - 1);
-    let hash = addr::hash(segment.vsid, offset, s, base);
+    if alike == 0 {
+        return Ok(Some((Search::Miss, 2, 16)));
+    }
+    if !alike.is_power_of_two() {
+        return Ok(None);
+    }
+    let slot = alike.trailing_zeros() as u8;
+    let hit = only_one(memory, hpt, index.slot(slot), (word, mask), rules, base)?;
+    Ok(hit.map(|hit| (hit, groups, (groups - 1) * 8 + slot + 1)))
+}
+
+#[inline(never)]
+fn search_in_full<M: WalkMemory>(
+    memory: &M,
+    hpt: &Hpt,
+    wanted: &Wanted,
+    base: PageSize,
+    rules: &Rules,
+    walk: &mut Walk,
+) -> Result<Search, MemoryError> {
+    let (want, compare) = (wanted.v, wanted.compare);
     let groups = [
-        (hpt.primary(hash), want),
-        (hpt.secondary(hash), want.with_secondary()),
+        (hpt.primary(wanted.hash), want),
+        (hpt.secondary(wanted.hash), want.with_secondary()),
     ];
     let mut first = Search::Miss;
     let plain = hpt.format() == HpteFormat::Isa2;
@@ -84,13 +155,6 @@ pub(super) fn search<M: WalkMemory>(
         if alike == 0 {
             walk.entries_compared += 8;
             continue;
-        }
-        if alike.is_power_of_two() && rules.multihit == HptMultihit::First {
-            let slot = alike.trailing_zeros() as u8;
-            if let Some(hit) = only_one(memory, hpt, index.slot(slot), (word, mask), rules, base)? {
-                walk.entries_compared += slot + 1;
-                return Ok(hit);
-            }
         }
         let (pteg, hits) = loop {
             let raw = group(memory, hpt.group_ra(index))?;
