@@ -294,6 +294,7 @@ impl Cpu {
     }
 
     /// When the next asynchronous interrupt is due, whether or not it is enabled.
+    #[inline]
     pub fn interrupt_due_at(&self) -> Cycles {
         if self.forced_interrupt {
             return Cycles::ZERO;
@@ -315,6 +316,7 @@ impl Cpu {
         self.set_deadline();
     }
 
+    #[inline]
     pub fn set_deadline(&mut self) {
         let end = match self.explored {
             true => Cycles::MAX,
@@ -333,7 +335,6 @@ impl Cpu {
     }
 
     /// Sets the EE bit, in `frame`. Gives the span with interrupts disabled that ends here, if one does.
-    #[inline]
     pub fn set_interrupts(
         &mut self,
         enabled: bool,
@@ -342,13 +343,32 @@ impl Cpu {
         if enabled == self.interrupts_enabled {
             return None;
         }
+        self.switch_interrupts(enabled, frame().as_ref(), |_| true)
+    }
+
+    /// Sets the EE bit to what it is not, in `frame`. A span with interrupts disabled that ends here is told to
+    /// `is_longest`, and given if that is so.
+    #[inline(always)]
+    pub fn switch_interrupts(
+        &mut self,
+        enabled: bool,
+        frame: Option<&Frame>,
+        is_longest: impl FnOnce(Cycles) -> bool,
+    ) -> Option<OffSpan> {
         self.interrupts_enabled = enabled;
         self.set_deadline();
-        if enabled {
-            return self.end_irqs_off();
+        if !enabled {
+            self.irqs_off_since = Some(OffSince::new(self.clock, frame.copied()));
+            return None;
         }
-        self.irqs_off_since = Some(OffSince::new(self.clock, frame()));
-        None
+        let cycles = self.clock.saturating_sub(self.irqs_off_since.as_ref()?.at);
+        self.irqs_off_max = self.irqs_off_max.max(cycles);
+        let since = match is_longest(cycles) {
+            true => self.irqs_off_since,
+            false => None,
+        };
+        self.irqs_off_since = None;
+        Some(since?.until(self.clock))
     }
 
     /// Ends the span with interrupts disabled, if there is one.

@@ -333,18 +333,28 @@ impl<'y> Ctx<'y> {
     /// Sets the EE bit of the MSR and notes a span that ends.
     #[inline]
     fn switch_interrupts(&mut self, enabled: bool) {
-        let frames = &self.frames;
+        let machine = &*self.machine;
         let cpu = self.cpu.as_mut().expect("a running context has its CPU");
-        if let Some(span) = cpu.set_interrupts(enabled, || frames.last().copied()) {
-            self.note_irqs_off(span);
+        if cpu.interrupts_enabled == enabled {
+            return;
+        }
+        let longest = |cycles| machine.note_irqs_off(cycles);
+        if let Some(span) = cpu.switch_interrupts(enabled, self.frames.last(), longest) {
+            self.tell_irqs_off(span);
         }
     }
 
     #[inline]
     fn note_irqs_off(&mut self, span: OffSpan) {
-        if self.machine.note_irqs_off(span.cycles)
-            && let Some(vectors) = self.machine.vectors.get()
-        {
+        if self.machine.note_irqs_off(span.cycles) {
+            self.tell_irqs_off(span);
+        }
+    }
+
+    /// Tells of the longest span so far.
+    #[cold]
+    fn tell_irqs_off(&self, span: OffSpan) {
+        if let Some(vectors) = self.machine.vectors.get() {
             vectors.longest_irqs_off(self, span);
         }
     }

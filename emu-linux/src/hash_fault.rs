@@ -186,7 +186,7 @@ impl Linux {
     ) -> Run<HashResult> {
         self.work(cx, Func::HashPage4k)?;
         let HashTarget { page, ptep } = target;
-        let (old, mut new) = match self.claim_pte(cx, ptep, access, 0, &CLAIM_4K)? {
+        let (old, mut new) = match self.claim_pte(cx, ptep, access, 0, CLAIM_4K)? {
             Claim::Claimed(old, new) => (old, new),
             Claim::Answer(answer) => return Ok(answer),
         };
@@ -243,28 +243,32 @@ impl Linux {
         ptep: Ea,
         access: HashAccess,
         set: u64,
-        [load, store]: &[Step; 2],
+        steps: [Step; 2],
     ) -> Run<Claim> {
         let bits = self.layout.pte;
         loop {
-            let old = cx.load_reserve(ptep, load)?;
-            let busy = old & bits.busy != 0;
-            let denied = old & access.bits != access.bits;
-            if busy && (self.layout.busy_before_access || !denied) {
+            let busy = |old| old & bits.busy != 0;
+            let denied = |old| old & access.bits != access.bits;
+            let claimed = |old| {
+                let mut new = old | bits.busy | bits.accessed | set;
+                if self.layout.hashpte_with_busy {
+                    new |= bits.hashpte;
+                }
+                if access.store {
+                    new |= bits.dirty;
+                }
+                new
+            };
+            let change = |old| (!busy(old) && !denied(old)).then(|| claimed(old));
+            let (old, changed) = cx.exchange_u64(ptep, steps, change)?;
+            if changed {
+                return Ok(Claim::Claimed(old, claimed(old)));
+            }
+            if busy(old) && (self.layout.busy_before_access || !denied(old)) {
                 return Ok(Claim::Answer(HashResult::Retry));
             }
-            if denied {
+            if denied(old) {
                 return Ok(Claim::Answer(HashResult::PageFault));
-            }
-            let mut new = old | bits.busy | bits.accessed | set;
-            if self.layout.hashpte_with_busy {
-                new |= bits.hashpte;
-            }
-            if access.store {
-                new |= bits.dirty;
-            }
-            if cx.store_conditional(ptep, new, store)? {
-                return Ok(Claim::Claimed(old, new));
             }
         }
     }
@@ -303,7 +307,7 @@ impl Linux {
             store: true,
             no_hpte: true,
         };
-        Ok(match self.claim_pte(cx, ptep, access, 0, &CLAIM_4K)? {
+        Ok(match self.claim_pte(cx, ptep, access, 0, CLAIM_4K)? {
             Claim::Claimed(..) => None,
             Claim::Answer(answer) => Some(answer),
         })

@@ -36,7 +36,8 @@ impl TableAccess for LinearTable<'_, '_> {
     #[inline]
     fn compare_exchange(&mut self, ra: Ra, old: u64, new: u64, step: Step) -> Run<bool> {
         self.0.in_path(ENTRY_LOCK, |cx| {
-            Ok(cx.load_reserve(va(ra), step)? == old && cx.store_conditional(va(ra), new, step)?)
+            let replace = |found| (found == old).then_some(new);
+            Ok(cx.exchange_u64(va(ra), [step; 2], replace)?.1)
         })
     }
 

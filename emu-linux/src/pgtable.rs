@@ -212,13 +212,15 @@ impl Linux {
         cx.in_path(PTE_WRITE, |cx| {
             self.work(cx, Func::PteUpdate)?;
             loop {
-                let old = cx.load_reserve(ptep, "pte_update: ldarx")?;
-                if old & self.layout.pte.busy != 0 {
-                    cx.spin("pte_update: busy")?;
-                    continue;
-                }
-                if cx.store_conditional(ptep, (old & !clear) | set, "pte_update: stdcx.")? {
+                let busy = self.layout.pte.busy;
+                let steps = ["pte_update: ldarx", "pte_update: stdcx."];
+                let change = |old| (old & busy == 0).then_some((old & !clear) | set);
+                let (old, changed) = cx.exchange_u64(ptep, steps, change)?;
+                if changed {
                     return Ok(old);
+                }
+                if old & busy != 0 {
+                    cx.spin("pte_update: busy")?;
                 }
             }
         })

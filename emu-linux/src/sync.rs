@@ -123,8 +123,9 @@ impl Linux {
         self.work(cx, Func::SpinLock)?;
         let owner = cx.local();
         loop {
-            let held = cx.load_reserve(lock, step)?;
-            if held == 0 && cx.store_conditional(lock, owner, step)? {
+            let take = |held| (held == 0).then_some(owner);
+            let (held, taken) = cx.exchange_u64(lock, [step; 2], take)?;
+            if taken {
                 return cx.barrier(Barrier::Isync, step);
             }
             if held == owner {

@@ -93,7 +93,7 @@ impl Linux {
         let Entry {
             mm,
             page,
-            ptep,
+            ptep: _,
             rpte,
         } = entry;
         let mut i = index;

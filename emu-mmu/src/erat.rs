@@ -239,6 +239,7 @@ impl Erat {
     }
 
     /// Empties a slot.
+    #[inline]
     pub(crate) fn clear(&mut self, slot: usize) {
         if self.tags[slot] != 0 {
             self.tags[slot] = 0;
@@ -307,6 +308,7 @@ impl Erat {
     }
 
     /// The slot for a page that is not held: a free one, or the policy's victim.
+    #[inline]
     fn slot_for(&mut self, ea: Ea) -> usize {
         let ways = self.ways(ea);
         let set = ways.start / self.geometry.ways as usize;

@@ -193,9 +193,9 @@ impl Slb {
 /// Segments of 256 MB whose entries are remembered apart.
 const HINTS: usize = 64;
 
-/// The hint of an address.
+/// The hint of an address. Kernels keep areas apart by the top bits.
 const fn hint_of(ea: Ea) -> usize {
-    (ea.get() >> 28) as usize % HINTS
+    (ea.get() >> 28 ^ ea.get() >> 59) as usize % HINTS
 }
 
 impl Slb {

@@ -156,10 +156,14 @@ impl Tlb {
         None
     }
 
-    fn serves(&self, slot: usize, page: Vpn, (actual, segment): (PageSize, SegmentSize)) -> bool {
-        self.entries[slot].as_ref().is_some_and(|e| {
-            e.vpn == page && e.actual == actual && e.segment == segment && e.lpid == self.lpid
-        })
+    fn serves(&self, slot: usize, page: Vpn, sizes: (PageSize, SegmentSize)) -> bool {
+        self.is_of(slot, page, sizes, self.lpid)
+    }
+
+    fn is_of(&self, slot: usize, page: Vpn, sizes: (PageSize, SegmentSize), lpid: u32) -> bool {
+        self.entries[slot]
+            .as_ref()
+            .is_some_and(|e| e.vpn == page && (e.actual, e.segment) == sizes && e.lpid == lpid)
     }
 
     /// The entry in a slot.
@@ -201,35 +205,53 @@ impl Tlb {
             vpn: entry.vpn.align_down(entry.actual),
             ..entry
         };
+        let slots = self.slots(self.set(entry.vpn, entry.actual));
+        let (first, ways) = (slots.start, &self.pages[slots]);
+        let old = ways.iter().enumerate().find_map(|(way, &page)| {
+            let sizes = (entry.actual, entry.segment);
+            let same = page == entry.vpn && self.is_of(first + way, page, sizes, entry.lpid);
+            same.then_some(first + way)
+        });
+        match old {
+            Some(slot) => self.replace(slot, entry),
+            None => self.insert_absent(entry),
+        }
+    }
+
+    /// As [`Self::insert`], of an entry whose VPN is aligned and whose page has none.
+    pub(crate) fn insert_absent(&mut self, entry: TlbEntry) -> Option<TlbEntry> {
         let set = self.set(entry.vpn, entry.actual);
-        let same = |e: &TlbEntry| {
-            e.vpn == entry.vpn
-                && e.actual == entry.actual
-                && e.segment == entry.segment
-                && e.lpid == entry.lpid
-        };
         let slots = self.slots(set);
         let (first, ways) = (slots.start, &self.pages[slots]);
-        let (mut old, mut free) = (None, None);
-        for (way, &page) in ways.iter().enumerate() {
-            if page != entry.vpn && page != NO_PAGE {
-                continue;
+        let entries = &self.entries;
+        let is_free = |(way, page): (usize, &Vpn)| {
+            (*page == NO_PAGE && entries[first + way].is_none()).then_some(first + way)
+        };
+        match ways.iter().enumerate().find_map(is_free) {
+            Some(slot) => {
+                self.put(slot, entry);
+                None
             }
-            match &self.entries[first + way] {
-                Some(e) if same(e) => old = Some(first + way),
-                None if free.is_none() => free = Some(first + way),
-                _ => {}
+            None => {
+                let victim = self.replacer.victim(set, |_| 0);
+                self.replace(victim, entry)
             }
         }
-        let slot = old
-            .or(free)
-            .unwrap_or_else(|| self.replacer.victim(set, |_| 0));
+    }
+
+    #[inline(never)]
+    fn replace(&mut self, slot: usize, entry: TlbEntry) -> Option<TlbEntry> {
         let gone = self.take(slot);
+        self.put(slot, entry);
+        gone
+    }
+
+    #[inline(always)]
+    fn put(&mut self, slot: usize, entry: TlbEntry) {
         self.entries[slot] = Some(entry);
         self.pages[slot] = entry.vpn;
         self.of_size[entry.actual as usize] += 1;
         self.replacer.touch(slot);
-        gone
     }
 
     /// Removes what a `tlbie` or `tlbiel` by address names, and returns how many entries went.

@@ -161,34 +161,62 @@ impl Mmu {
         state: AccessState,
         probe: &mut P,
     ) -> Result<Ra, Fault> {
-        let fetch = matches!(access, Access::Fetch);
+        let data = !matches!(access, Access::Fetch);
+        if data && state.dr && state.sf && self.registers.keys.allow_all() {
+            return self.translate_data(memory, hpt, ea, access, state, probe);
+        }
         let ea = state.cut(ea);
-        let relocated = if fetch { state.ir } else { state.dr };
+        let relocated = if data { state.dr } else { state.ir };
         if !relocated && state.hv && self.registers.hrmor == 0 {
             return Ok(Ra::new(ea.get() & (u64::MAX >> 4)));
         }
         if relocated && self.registers.keys.allow_all() {
             let erat = self.erat_of(access);
-            match erat.find(ea) {
-                Some(slot) => {
-                    if let Some((vpn, page)) = erat.permitted(slot, state.pr, access) {
-                        probe.walk(&Walk {
-                            vpn: Some(vpn),
-                            erat_hit: true,
-                            ..Walk::new(ea)
-                        });
-                        return Ok(Ra::new(page.get() | ea.get() & 0xfff));
-                    }
-                }
-                None => match self.refill(ea, access, state, probe) {
-                    Refilled::Served(ra) => return Ok(ra),
-                    Refilled::Unknown(segment, vpn) => {
-                        let (at, page) = ((ea, access, state), (&segment, vpn));
-                        return self.walk_table((memory, hpt), at, page, probe);
-                    }
-                    Refilled::Long => {}
-                },
+            if let Some(slot) = erat.find(ea)
+                && let Some((vpn, page)) = erat.permitted(slot, state.pr, access)
+            {
+                probe.walk(&Walk {
+                    vpn: Some(vpn),
+                    erat_hit: true,
+                    ..Walk::new(ea)
+                });
+                return Ok(Ra::new(page.get() | ea.get() & 0xfff));
             }
+        }
+        self.translate_with_attributes(memory, hpt, ea, access, state, probe)
+            .map(|t| t.ra)
+    }
+
+    /// A relocated load or store in 64-bit mode, while no class key forbids anything.
+    #[inline(always)]
+    fn translate_data<M: WalkMemory, P: Probe>(
+        &mut self,
+        memory: &M,
+        hpt: &Hpt,
+        ea: Ea,
+        access: Access,
+        state: AccessState,
+        probe: &mut P,
+    ) -> Result<Ra, Fault> {
+        match self.erat.find(ea) {
+            Some(slot) => {
+                if let Some((vpn, page)) = self.erat.permitted(slot, state.pr, access) {
+                    probe.walk(&Walk {
+                        vpn: Some(vpn),
+                        erat_hit: true,
+                        ..Walk::new(ea)
+                    });
+                    return Ok(Ra::new(page.get() | ea.get() & 0xfff));
+                }
+            }
+            None => match self.refill(ea, access, state, probe) {
+                Refilled::Served(ra) => return Ok(ra),
+                Refilled::Unknown(segment, vpn) => {
+                    let (at, page) = ((ea, access, state), (&segment, vpn));
+                    return self.walk_table((memory, hpt), at, page, probe);
+                }
+                Refilled::Long => {}
+            },
         }
         self.translate_with_attributes(memory, hpt, ea, access, state, probe)
             .map(|t| t.ra)

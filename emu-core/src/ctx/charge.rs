@@ -6,6 +6,7 @@
 use crate::cost::Category;
 use crate::cpu::Cpu;
 use crate::machine::Machine;
+use crate::timing::SharedCaches;
 use emu_mmu::{Ra, Walk};
 
 /// A load.
@@ -64,6 +65,7 @@ fn line_to_oneself(machine: &Machine, cpu: &mut Cpu, ra: Ra) {
 }
 
 /// What a translation did that the ERAT could not serve.
+#[inline(always)]
 pub(crate) fn walk(machine: &Machine, cpu: &mut Cpu, walk: &Walk) {
     let costs = &machine.costs;
     cpu.counters.erat_misses += 1;
@@ -80,8 +82,17 @@ pub(crate) fn walk(machine: &Machine, cpu: &mut Cpu, walk: &Walk) {
 }
 
 /// Reading the groups of a walk, from L2 or beyond.
+#[inline(always)]
 fn groups(machine: &Machine, cpu: &mut Cpu, walk: &Walk) -> u64 {
-    let (Some(shared), Some(own)) = (&machine.caches, &mut cpu.caches) else {
+    match &machine.caches {
+        Some(shared) => groups_from(shared, machine, cpu, walk),
+        None => 0,
+    }
+}
+
+#[inline(never)]
+fn groups_from(shared: &SharedCaches, machine: &Machine, cpu: &mut Cpu, walk: &Walk) -> u64 {
+    let Some(own) = &mut cpu.caches else {
         return 0;
     };
     let (Some(vpn), Some((_, entry))) = (walk.vpn, cpu.mmu.slb.lookup(walk.ea)) else {

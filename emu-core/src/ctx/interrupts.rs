@@ -30,19 +30,22 @@ impl Ctx<'_> {
             return self.ask(Verb::SetInterrupts(enabled)).map(|was| was != 0);
         }
         self.begin()?;
-        let cost = self.machine.costs.special_register;
-        let cpu = self.cpu_mut();
-        cpu.charge(Category::Instructions, cost);
-        let was = cpu.interrupts_enabled;
-        if enabled == was {
-            return Ok(was);
+        let machine = &*self.machine;
+        let cpu = self.cpu.as_mut().expect("a running context has its CPU");
+        cpu.charge(Category::Instructions, machine.costs.special_register);
+        if cpu.interrupts_enabled == enabled {
+            return Ok(enabled);
         }
-        self.switch_interrupts(enabled);
-        let cpu = self.cpu_mut();
-        if enabled && cpu.clock >= cpu.deadline {
+        let longest = |cycles| machine.note_irqs_off(cycles);
+        let span = cpu.switch_interrupts(enabled, self.frames.last(), longest);
+        let attends = enabled && cpu.clock >= cpu.deadline;
+        if let Some(span) = span {
+            self.tell_irqs_off(span);
+        }
+        if attends {
             self.attend()?;
         }
-        Ok(was)
+        Ok(!enabled)
     }
 
     /// Arms the decrementer: an interrupt in `cycles` cycles.

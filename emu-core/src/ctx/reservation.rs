@@ -105,6 +105,46 @@ impl Ctx<'_> {
         self.store_conditional_at(ra, value, step)
     }
 
+    /// ldarx, and stdcx. of what `change` makes of the doubleword, if it makes anything of it: one verb, or two
+    /// between which others may come. Gives what was loaded and whether it was replaced.
+    ///
+    /// # Errors
+    /// A storage interrupt that the guest could not resolve, or the end of the run.
+    #[inline]
+    pub fn exchange_u64(
+        &mut self,
+        ea: Ea,
+        [load, store]: [Step; 2],
+        change: impl FnOnce(u64) -> Option<u64>,
+    ) -> Run<(u64, bool)> {
+        let alone = !self.machine.runs_threads();
+        if let Some((machine, cpu, ra)) = self.quick_way(ea, true)
+            && let Ok(old) = machine.memory.load_u64(ra)
+        {
+            cpu.counters.verbs += 1;
+            cpu.charge(Category::Reservation, machine.costs.load_reserve);
+            let Some(new) = change(old) else {
+                cpu.reservation = Some((ra, old));
+                return Ok((old, false));
+            };
+            // Nothing but time has passed since: on one host thread it is what was loaded.
+            if alone && cpu.clock < cpu.quick_until && machine.memory.quick_store_u64(ra, new) {
+                cpu.counters.verbs += 1;
+                cpu.charge(Category::Reservation, machine.costs.store_conditional);
+                cpu.reservation = None;
+                return Ok((old, true));
+            }
+            cpu.reservation = Some((ra, old));
+            return Ok((old, self.slow_store_conditional(ea, new, store)?));
+        }
+        let old = self.slow_load_reserve(ea, load)?;
+        let stored = match change(old) {
+            Some(new) => self.slow_store_conditional(ea, new, store)?,
+            None => false,
+        };
+        Ok((old, stored))
+    }
+
     /// stdcx. at a real address (real mode); as [`Ctx::store_conditional`].
     ///
     /// # Errors

@@ -48,7 +48,7 @@ impl Linux {
     ) -> Run<HashResult> {
         self.work(cx, Func::HashPage64k)?;
         let HashTarget { page, ptep } = target;
-        let (old, new) = match self.claim_pte(cx, ptep, access, 0, &CLAIM_64K)? {
+        let (old, new) = match self.claim_pte(cx, ptep, access, 0, CLAIM_64K)? {
             Claim::Claimed(old, new) => (old, new),
             Claim::Answer(answer) => return Ok(answer),
         };
@@ -86,7 +86,7 @@ impl Linux {
         self.work(cx, Func::HashPage4k)?;
         let HashTarget { page, ptep } = target;
         let bits = self.layout.pte;
-        let (old, mut new) = match self.claim_pte(cx, ptep, access, bits.combo, &CLAIM_PIECE)? {
+        let (old, mut new) = match self.claim_pte(cx, ptep, access, bits.combo, CLAIM_PIECE)? {
             Claim::Claimed(old, new) => (old, new),
             Claim::Answer(answer) => return Ok(answer),
         };

@@ -51,7 +51,7 @@ pub(super) fn erat_entry(
 }
 
 impl Mmu {
-    /// Serves a relocated access that the ERAT lacks from the TLB. No class key forbids anything.
+    /// Serves a relocated load or store that the ERAT lacks from the TLB. No class key forbids anything.
     #[inline(always)]
     pub(super) fn refill<P: Probe>(
         &mut self,
@@ -67,9 +67,6 @@ impl Mmu {
         let Some(segment) = self.slb.at_hand(ea) else {
             return Refilled::Long;
         };
-        if segment.n && access == Access::Fetch {
-            return Refilled::Long;
-        }
         let vpn = Vpn::from_ea(segment.vsid, ea, segment.segment);
         let Some(slot) = self.tlb.find(vpn, segment.segment) else {
             return Refilled::Unknown(*segment, vpn);
@@ -79,11 +76,7 @@ impl Mmu {
             return Refilled::Long;
         };
         let entry = erat_entry(ea, (segment, vpn), (r, actual));
-        let erat = match access {
-            Access::Fetch => &mut self.ierat,
-            Access::Load | Access::Store => &mut self.erat,
-        };
-        if !erat.insert_permitted(entry, state.pr, access) {
+        if !self.erat.insert_permitted(entry, state.pr, access) {
             return Refilled::Long;
         }
         self.tlb.touch(slot);

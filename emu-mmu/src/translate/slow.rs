@@ -104,7 +104,7 @@ impl<M: WalkMemory, P: Probe> Slow<'_, M, P> {
     /// The page from the table, where the ERAT and the TLB hold nothing of it.
     #[inline(always)]
     pub fn from_table(&mut self, segment: &SlbEntry, vpn: Vpn) -> Result<Ra, Fault> {
-        let found = self.found_in_table(segment, vpn, 0)?;
+        let found = self.found_in_table(segment, vpn, (0, true))?;
         let entry = erat_entry(self.ea, (segment, vpn), (found.r, found.actual));
         let erat = self.mmu.erat_of(self.access);
         if !erat.insert_permitted(entry, self.state.pr, self.access) {
@@ -154,7 +154,7 @@ impl<M: WalkMemory, P: Probe> Slow<'_, M, P> {
 
     #[inline(never)]
     fn searched_for(&mut self, segment: &SlbEntry, vpn: Vpn, or: u64) -> Result<Found, Fault> {
-        self.found_in_table(segment, vpn, or)
+        self.found_in_table(segment, vpn, (or, false))
     }
 
     fn denied(&self, denied: Denied) -> Fault {
@@ -194,9 +194,14 @@ impl<M: WalkMemory, P: Probe> Slow<'_, M, P> {
         Ok(Some(Found { r, actual }))
     }
 
-    /// The page from the table; sets R and C there and fills the TLB.
+    /// The page from the table; sets R and C there and fills the TLB. `absent` if the TLB has no entry for it.
     #[inline(always)]
-    fn found_in_table(&mut self, segment: &SlbEntry, vpn: Vpn, or: u64) -> Result<Found, Fault> {
+    fn found_in_table(
+        &mut self,
+        segment: &SlbEntry,
+        vpn: Vpn,
+        (or, absent): (u64, bool),
+    ) -> Result<Found, Fault> {
         let dar = self.ea;
         let machine_check = |error| Fault::MachineCheck { dar, error };
         let rules = Rules {
@@ -224,15 +229,19 @@ impl<M: WalkMemory, P: Probe> Slow<'_, M, P> {
         let r = r.map_err(machine_check)?;
         let (segment, base) = (segment.segment, segment.page);
         if actual == base || self.mmu.choices.mixed_pages == MixedPages::Whole {
-            self.mmu.tlb.insert(TlbEntry {
-                vpn,
+            let entry = TlbEntry {
+                vpn: vpn.align_down(actual),
                 segment,
                 base,
                 actual,
                 r,
                 hpte_ra,
                 lpid: self.mmu.lpid(),
-            });
+            };
+            match absent {
+                true => self.mmu.tlb.insert_absent(entry),
+                false => self.mmu.tlb.insert(entry),
+            };
         }
         Ok(Found { r, actual })
     }
