@@ -226,30 +226,38 @@ impl Path {
     }
 }
 
-/// Where a CPU's cycles go now.
+/// Where a CPU's cycles go now: what its job and its path add to where they begin in [`PathStacks`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place(u8);
+pub(crate) struct Place {
+    job: u16,
+    path: u16,
+}
 
 impl Place {
     const COUNT: usize = Job::COUNT * Path::COUNT;
 
     /// The same part of another job.
+    #[inline(always)]
     pub const fn with_job(self, job: Job) -> Self {
-        Place((job.index() * Path::COUNT) as u8 + self.0 % Path::COUNT as u8)
+        let job = (job.index() * Path::COUNT * Category::COUNT) as u16;
+        Place { job, ..self }
     }
 
     /// Another part of the same job.
+    #[inline(always)]
     pub const fn with_path(self, path: Path) -> Self {
-        Place(self.0 / Path::COUNT as u8 * Path::COUNT as u8 + path.0)
+        let path = (path.index() * Category::COUNT) as u16;
+        Place { path, ..self }
     }
 
     const fn of(job: Job, path: Path) -> Self {
-        Place(0).with_job(job).with_path(path)
+        Place { job: 0, path: 0 }.with_job(job).with_path(path)
     }
 
     /// Where its cycles begin in [`PathStacks`].
+    #[inline(always)]
     pub const fn first(self) -> usize {
-        self.0 as usize % Self::COUNT * Category::COUNT
+        self.job as usize + self.path as usize
     }
 }
 

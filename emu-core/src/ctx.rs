@@ -14,7 +14,7 @@ pub(crate) mod storage;
 
 use crate::cost::{Category, Cycles, Job, Path, Place};
 use crate::cpu::{Cpu, CpuId, OffSince, OffSpan};
-use crate::exception::{Exception, Interrupt, Run, Step};
+use crate::exception::{Exception, Interrupt, Run, Step, Vectors};
 use crate::guest::{GuestYielder, Pause};
 use crate::machine::Machine;
 use crate::probe::{Event, Interest};
@@ -53,6 +53,8 @@ pub struct Ctx<'y> {
     depth: u32,
     frames: Vec<Frame>,
     place: Place,
+    /// The guest's vectors, where they are not in use: to have them from the machine counts how many do.
+    vectors: Option<Arc<dyn Vectors>>,
 }
 
 impl std::fmt::Debug for Ctx<'_> {
@@ -81,6 +83,7 @@ impl<'y> Ctx<'y> {
             // As deep as a kernel's stack gets.
             frames: Vec::with_capacity(24),
             place: Place::default(),
+            vectors: None,
         }
     }
 
@@ -299,10 +302,12 @@ impl<'y> Ctx<'y> {
         self.switch_interrupts(false);
         self.cpu_mut().charge(Category::Interrupts, entry);
         self.note_event(Interest::SWITCHES, || Event::Interrupt);
-        let vectors = self.vectors()?;
+        if self.machine.vectors.get().is_none() {
+            return Err(Exception::Corrupt("no interrupt vectors installed"));
+        }
         self.depth += 1;
         self.cpu_mut().depth = self.depth;
-        vectors.interrupt(self, kind)?;
+        self.call_vector(|vectors, cx| vectors.interrupt(cx, kind))?;
         self.depth -= 1;
         self.cpu_mut().depth = self.depth;
         let rfid = self.machine.costs.rfid;
@@ -313,9 +318,9 @@ impl<'y> Ctx<'y> {
 
     #[cold]
     fn storage_interrupt(&mut self, fault: Fault) -> Run<()> {
-        let Ok(vectors) = self.vectors() else {
+        if self.machine.vectors.get().is_none() {
             return Err(Exception::Fault(fault));
-        };
+        }
         let entry = self.machine.costs.interrupt_entry;
         let cpu = self.cpu_mut();
         let enabled = cpu.interrupts_enabled;
@@ -323,7 +328,7 @@ impl<'y> Ctx<'y> {
         cpu.reservation = None;
         self.switch_interrupts(false);
         self.cpu_mut().charge(Category::StorageInterrupts, entry);
-        vectors.storage(self, fault)?;
+        self.call_vector(|vectors, cx| vectors.storage(cx, fault))?;
         let rfid = self.machine.costs.rfid;
         self.cpu_mut().charge(Category::StorageInterrupts, rfid);
         self.switch_interrupts(enabled);
@@ -375,12 +380,17 @@ impl<'y> Ctx<'y> {
         Some(cpu.off_since.take()?.until(cpu.clock))
     }
 
-    fn vectors(&self) -> Run<Arc<dyn crate::exception::Vectors>> {
-        self.machine
-            .vectors
-            .get()
-            .cloned()
-            .ok_or(Exception::Corrupt("no interrupt vectors installed"))
+    /// Calls one of the guest's vectors.
+    #[inline]
+    fn call_vector(&mut self, call: impl FnOnce(&dyn Vectors, &mut Self) -> Run<()>) -> Run<()> {
+        let vectors = match self.vectors.take() {
+            Some(vectors) => vectors,
+            None => (self.machine.vectors.get().cloned())
+                .ok_or(Exception::Corrupt("no interrupt vectors installed"))?,
+        };
+        let result = call(&*vectors, self);
+        self.vectors = Some(vectors);
+        result
     }
 
     #[inline(always)]

@@ -11,7 +11,6 @@ use crate::kernel::{Errno, Linux};
 use crate::layout::pa;
 use crate::mm::{Mm, VirtualPage};
 use crate::mutation::Mutation;
-use crate::report::count;
 use crate::tracepoint::Tracepoint;
 use emu_core::{Ctx, Exception, Run, Step};
 use emu_mmu::{Ea, Fault, HpteIndex, HpteR, PageSize};
@@ -127,7 +126,7 @@ impl Linux {
         no_hpte: bool,
     ) -> Run<HashResult> {
         self.work(cx, Func::HashPage)?;
-        count(&self.counters.hash_faults);
+        self.count(&self.counters.hash_faults);
         self.trace(cx, Tracepoint::HashFault { ea: ea.get() });
         let Some(ptep) = self.find_pte(cx, mm, ea)? else {
             return Ok(HashResult::PageFault);
@@ -203,7 +202,7 @@ impl Linux {
         new = (new & !bits.hpteflags()) | bits.hashpte;
         let r = HpteR::new(bits.frame(new), PageSize::P4K, PageSize::P4K).with_flags(flags);
         let hidx = self.insert_somewhere(cx, page, r)?;
-        count(&self.counters.hpte_inserts);
+        self.count(&self.counters.hpte_inserts);
         if self.mutated(Mutation::DoubleInsert) {
             self.insert_somewhere(cx, page, r)?;
         }
@@ -336,7 +335,7 @@ impl Linux {
                 secondary
             };
             if self.hpte_remove(cx, victim)? {
-                count(&self.counters.hpte_evictions);
+                self.count(&self.counters.hpte_evictions);
             }
         }
     }

@@ -14,7 +14,6 @@ use crate::kernel::Linux;
 use crate::memmap::global;
 use crate::mm::VirtualPage;
 use crate::real_table::RealTable;
-use crate::report::count;
 use crate::tracepoint::Tracepoint;
 use emu_core::{Ctx, Exception, Run, Step};
 use emu_mmu::hcall::{
@@ -46,7 +45,7 @@ impl Linux {
         call: Hcall,
         body: impl FnOnce(&Hypervisor, &mut RealTable<'_, '_>) -> Answer<T, Exception>,
     ) -> Answer<T, Exception> {
-        count(&self.counters.hcalls[call as usize]);
+        self.count(&self.counters.hcalls[call as usize]);
         let hypervisor = Hypervisor::new(self.hpt, self.hpt.base().get());
         cx.hypercall(|cx| body(&hypervisor, &mut RealTable::shared(cx)))
     }
@@ -153,7 +152,7 @@ impl Linux {
             hv.remove(table, H_AVPN, index, avpn)
         })?;
         match removed {
-            Ok(_) => count(&self.counters.hpte_invalidations),
+            Ok(_) => self.count(&self.counters.hpte_invalidations),
             Err(HcallError::NotFound) => self.note_nothing_to_remove(cx, page),
             Err(error) => return fatal(error),
         }
@@ -232,7 +231,7 @@ impl Linux {
         }
         for (answer, &(page, _)) in words.iter().step_by(2).zip(pages) {
             if answer & HBR_NOT_FOUND == 0 {
-                count(&self.counters.hpte_invalidations);
+                self.count(&self.counters.hpte_invalidations);
             } else {
                 self.note_nothing_to_remove(cx, page);
             }

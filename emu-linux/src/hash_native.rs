@@ -11,7 +11,6 @@ use crate::layout::{RealPte, va};
 use crate::memmap::{global, pcpu};
 use crate::mm::VirtualPage;
 use crate::mutation::Mutation;
-use crate::report::count;
 use emu_core::{Ctx, Exception, Run, Step};
 use emu_mmu::{
     Barrier, CompareOrder, Ea, GroupIndex, HpteIndex, HpteR, HpteV, Ra, TableAccess, TlbInvalidate,
@@ -133,7 +132,7 @@ impl Linux {
             .hpt
             .invalidate(&mut LinearTable(cx), index, want, order)?
         {
-            count(&self.counters.hpte_invalidations);
+            self.count(&self.counters.hpte_invalidations);
         }
         self.tlbie(cx, &[page], local)?;
         self.local_irq_restore(cx, enabled)
@@ -157,7 +156,7 @@ impl Linux {
         } else {
             &self.counters.tlbie
         };
-        counter.fetch_add(operands.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        self.add(counter, operands.len() as u64);
         if self.mutated(Mutation::DropTlbie) {
             return Ok(());
         }
@@ -205,7 +204,7 @@ impl Linux {
                         .hpt
                         .invalidate(&mut LinearTable(cx), index, want, order)?
                     {
-                        count(&self.counters.hpte_invalidations);
+                        self.count(&self.counters.hpte_invalidations);
                     }
                     pages.push(page);
                 }

@@ -37,11 +37,14 @@ pub(crate) struct Kept {
     sleeping_lock_reported: AtomicU64,
     allocations: AtomicU64,
     pages_mapped: AtomicU64,
+    /// Nobody else counts at the same time: the host's locked instruction is spared.
+    one_thread: bool,
 }
 
 impl Kept {
-    pub fn new(ratelimit: Ratelimit) -> Self {
+    pub fn new(ratelimit: Ratelimit, one_thread: bool) -> Self {
         Kept {
+            one_thread,
             ratelimit: Mutex::new(ratelimit),
             sleeping_lock_reported: AtomicU64::new(NEVER),
             allocations: AtomicU64::new(0),
@@ -83,14 +86,23 @@ impl Kept {
         passes
     }
 
+    fn next(&self, count: &AtomicU64) -> u64 {
+        if !self.one_thread {
+            return count.fetch_add(1, Ordering::Relaxed) + 1;
+        }
+        let next = count.load(Ordering::Relaxed) + 1;
+        count.store(next, Ordering::Relaxed);
+        next
+    }
+
     /// One more allocation; how many there are then.
     pub fn count_allocation(&self) -> u64 {
-        self.allocations.fetch_add(1, Ordering::Relaxed) + 1
+        self.next(&self.allocations)
     }
 
     /// One more page mapped; how many there are then.
     pub fn count_mapping(&self) -> u64 {
-        self.pages_mapped.fetch_add(1, Ordering::Relaxed) + 1
+        self.next(&self.pages_mapped)
     }
 
     /// Allocations so far.

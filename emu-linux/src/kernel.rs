@@ -89,6 +89,8 @@ pub struct Linux {
     pub(crate) ledger: Option<Mutex<Ledger>>,
     pub(crate) fail_map: Option<u64>,
     pub(crate) preempt: Preempt,
+    /// All CPUs run on one host thread.
+    one_thread: bool,
     pub(crate) pin: bool,
     pub(crate) tasks_move: bool,
     /// False where the CPU of each task is given from outside (a replay).
@@ -179,6 +181,7 @@ impl Linux {
             log: Mutex::new(KernelLog::new(shape.costs.frequency_mhz)),
             kept: Arc::new(Kept::new(
                 Ratelimit::printk(shape.costs.frequency_mhz).of_kernel(version),
+                !config.mode.is_unordered(shape.cpus),
             )),
             reports: Mutex::new(Vec::new()),
             reports_suppressed: AtomicU64::new(0),
@@ -192,6 +195,7 @@ impl Linux {
             ledger: accounts.then(Mutex::default),
             fail_map: config.fail_map,
             preempt: config.preempt,
+            one_thread: !config.mode.is_unordered(shape.cpus),
             pin: config.pin,
             tasks_move: config.migrate_every.is_some() || config.mode.is_unordered(shape.cpus),
             balance,
@@ -229,6 +233,22 @@ impl Linux {
     /// True if the CPU may have several tlbies under way (CPU_FTR_LOCKLESS_TLBIE): POWER5 and later.
     pub fn lockless_tlbie(&self) -> bool {
         self.lockless_tlbie
+    }
+
+    /// Adds to a counter. On one host thread nobody can come between, and the host's locked instruction is
+    /// spared.
+    #[inline]
+    pub(crate) fn add(&self, counter: &AtomicU64, n: u64) {
+        match self.one_thread {
+            true => counter.store(counter.load(Ordering::Relaxed) + n, Ordering::Relaxed),
+            false => drop(counter.fetch_add(n, Ordering::Relaxed)),
+        }
+    }
+
+    /// Adds one to a counter.
+    #[inline]
+    pub(crate) fn count(&self, counter: &AtomicU64) {
+        self.add(counter, 1);
     }
 
     /// Executes the straight-line part of a function.

@@ -10,7 +10,6 @@ use crate::layout::Layout;
 use crate::memmap::{field, global};
 use crate::mm::Mm;
 use crate::mutation::Mutation;
-use crate::report::count;
 use crate::tracepoint::Tracepoint;
 use emu_core::{Ctx, Run};
 use emu_mmu::{Barrier, Ea, GuestMemory};
@@ -151,7 +150,7 @@ impl Linux {
             self.work(cx, Func::SetPte)?;
             cx.store_u64(ptep, pte & !bits.hpteflags(), "set_pte_at: store")
         })?;
-        count(&self.counters.ptes_set);
+        self.count(&self.counters.ptes_set);
         Ok(())
     }
 
@@ -172,7 +171,7 @@ impl Linux {
         };
         let old = self.pte_change(cx, ptep, clear & !kept, 0)?;
         if old & bits.present != 0 && clear & bits.present != 0 {
-            count(&self.counters.ptes_cleared);
+            self.count(&self.counters.ptes_cleared);
             self.trace(cx, Tracepoint::PteCleared { pte: ptep.get() });
         }
         if old & bits.hashpte != 0 {

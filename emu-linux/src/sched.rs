@@ -8,7 +8,6 @@ use crate::functions::Func;
 use crate::kernel::Linux;
 use crate::kernel_path::{PREEMPTED, SCHEDULE};
 use crate::memmap::{STATE_RUNNING, STATE_SLEEPING, TIF_NEED_RESCHED, field, pcpu, percpu, task};
-use crate::report::count;
 use crate::sync::PREEMPT_ACTIVE;
 use crate::tracepoint::Tracepoint;
 use emu_core::{Choice, ContextId, CpuId, Ctx, Options, Run};
@@ -116,9 +115,9 @@ impl Linux {
     /// is released by whoever runs next.
     fn context_switch(&self, cx: &mut Ctx<'_>, rq: Ea, next: Ea, preempted: bool) -> Run<()> {
         self.work(cx, Func::ContextSwitch)?;
-        count(&self.counters.context_switches);
+        self.count(&self.counters.context_switches);
         if preempted {
-            count(&self.counters.preemptions);
+            self.count(&self.counters.preemptions);
         }
         cx.store_u64(field(rq, pcpu::RQ_CURR), next.get(), "context_switch: curr")?;
         let context = self.announce_switch(cx, next, preempted)?;
@@ -157,7 +156,7 @@ impl Linux {
         let current = self.current(cx);
         let last = cx.load_u64(field(current, task::LAST_CPU), "finish_task_switch: cpu")?;
         if last != u64::from(cpu.0) {
-            count(&self.counters.migrations);
+            self.count(&self.counters.migrations);
             cx.store_u64(
                 field(current, task::LAST_CPU),
                 u64::from(cpu.0),

@@ -208,9 +208,20 @@ impl Linux {
         }
         self.work(cx, Func::DebugSmpProcessorId)?;
         let cpu = cx.read_cpu_id("debug_smp_processor_id: this_cpu")?;
-        let count = self.preempt_count(cx)?;
+        let current = self.current(cx);
+        let step = "debug_smp_processor_id";
         let interrupts_enabled = cx.interrupts_enabled();
-        let allowed = self.cpus_allowed(cx, self.current(cx), "debug_smp_processor_id")?;
+        let (count, allowed) = match self.preempt {
+            Preempt::Rt => (
+                self.preempt_count(cx)?,
+                self.cpus_allowed(cx, current, step)?,
+            ),
+            Preempt::None | Preempt::Full => {
+                let fields = [task::PREEMPT_COUNT, task::CPUS_ALLOWED].map(|of| field(current, of));
+                let [count, allowed] = cx.load_u64s(fields, ["preempt_count", step])?;
+                (count, allowed)
+            }
+        };
         let pinned = self.pinned_for_debug(allowed, cpu);
         let running = cx.load_u64(global::SYSTEM_STATE, "debug_smp_processor_id")? == 1;
         let preempt_count = count as u32;

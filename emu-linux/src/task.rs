@@ -222,7 +222,7 @@ impl Linux {
         let idle = Ea::new(cx.load_u64(field(rq, pcpu::RQ_IDLE), "do_exit: idle")?);
         let next = self.pick_next(cx, rq, idle)?;
         cx.store_u64(field(rq, pcpu::RQ_CURR), next.get(), "do_exit: curr")?;
-        crate::report::count(&self.counters.context_switches);
+        self.count(&self.counters.context_switches);
         let context = self.announce_switch(cx, next, false)?;
         self.switch_mm(cx, next)?;
         self.policy.switch_out(self, cx)?;

@@ -12,11 +12,9 @@ use crate::layout::{RealPte, pa};
 use crate::memmap::{batch, field, percpu_owner};
 use crate::mm::{Mm, VirtualPage};
 use crate::mutation::Mutation;
-use crate::report::count;
 use crate::tracepoint::Tracepoint;
 use emu_core::{CpuId, Ctx, Run, Step};
 use emu_mmu::{Ea, PageSize, SegmentSize, Vpn};
-use std::sync::atomic::Ordering;
 
 /// A changed PTE whose old translation is to be flushed.
 #[derive(Clone, Copy)]
@@ -41,7 +39,7 @@ impl Linux {
     ) -> Run<()> {
         cx.call("hpte_need_flush", |cx| {
             self.work(cx, Func::HpteNeedFlush)?;
-            count(&self.counters.need_flush);
+            self.count(&self.counters.need_flush);
             if self.mutated(Mutation::LookUpEarly) {
                 self.this_cpu_batch(cx, "hpte_need_flush")?;
             }
@@ -57,7 +55,7 @@ impl Linux {
             if !self.policy.batch_active(self, cx, b, mm)? {
                 let local = self.layout.local_test_in_need_flush
                     && self.mm_is_local(cx, mm, cx.cpu_id())?;
-                count(&self.counters.single_flushes);
+                self.count(&self.counters.single_flushes);
                 let frame = self.layout.pte.frame(rpte.pte).get();
                 for (piece, _) in self.recorded_slots(page, rpte) {
                     self.trace(
@@ -103,11 +101,9 @@ impl Linux {
             (batch::SSIZE, u64::from(page.segment.shift())),
         ];
         if i != 0 {
-            let mut same = true;
-            for (offset, value) in owner {
-                same &= cx.load_u64(field(b, offset), "hpte_need_flush: owner")? == value;
-            }
-            if !same {
+            let steps = ["hpte_need_flush: owner"; 3];
+            let held = cx.load_u64s(owner.map(|(offset, _)| field(b, offset)), steps)?;
+            if held != owner.map(|(_, value)| value) {
                 self.flush_tlb_pending(cx, b)?;
                 i = 0;
             }
@@ -201,12 +197,10 @@ impl Linux {
                 batch_cpu: percpu_owner(b),
             },
         );
-        count(&self.counters.batch_flushes);
-        self.counters
-            .batched_entries
-            .fetch_add(n, Ordering::Relaxed);
+        self.count(&self.counters.batch_flushes);
+        self.add(&self.counters.batched_entries, n);
         if let Some(of_size) = self.counters.batch_sizes.get(n as usize) {
-            count(of_size);
+            self.count(of_size);
         }
         if let Some(open) = self.open_batches.lock().as_mut() {
             open.push(n);
@@ -267,9 +261,10 @@ impl Linux {
         [vpn_step, pte_step]: [Step; 2],
     ) -> Run<(Vpn, RealPte)> {
         let pages = self.layout.pages;
-        let at = field(b, batch::vpn(pages, self.batch_size, i));
-        let vpn = Vpn::new(cx.load_u64(at, vpn_step)?);
-        let pte = cx.load_u64(field(b, batch::pte(pages, i)), pte_step)?;
+        let vpn_at = field(b, batch::vpn(pages, self.batch_size, i));
+        let pte_at = field(b, batch::pte(pages, i));
+        let [vpn, pte] = cx.load_u64s([vpn_at, pte_at], [vpn_step, pte_step])?;
+        let vpn = Vpn::new(vpn);
         let hidx = match pages {
             Pages::K4 => 0,
             Pages::K64 => cx.load_u64(field(b, batch::slots(i)), pte_step)?,

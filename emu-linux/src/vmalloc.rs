@@ -8,7 +8,6 @@ use crate::injection::AllocKind;
 use crate::kernel::{Errno, Kernel, Linux};
 use crate::latency::Operation;
 use crate::memmap::{area, field};
-use crate::report::count;
 use emu_core::{Ctx, Run};
 use emu_mmu::{Ea, Ra};
 
@@ -163,7 +162,7 @@ impl Linux {
             self.release_area(cx, node, start)?;
             return Ok(Err(errno));
         }
-        count(&self.counters.vmalloc);
+        self.count(&self.counters.vmalloc);
         Ok(Ok(start))
     }
 
@@ -182,7 +181,7 @@ impl Linux {
                 return Ok(false);
             };
             self.release_area(cx, node, start)?;
-            count(&self.counters.vfree);
+            self.count(&self.counters.vfree);
             Ok(true)
         })
     }

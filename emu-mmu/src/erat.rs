@@ -281,7 +281,7 @@ impl Erat {
         permitted
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn insert_absent(&mut self, entry: EratEntry, permits: u8, pr: bool) {
         let slot = self.slot_for(entry.ea);
         self.put(slot, entry, permits, pr);
@@ -308,7 +308,7 @@ impl Erat {
     }
 
     /// The slot for a page that is not held: a free one, or the policy's victim.
-    #[inline]
+    #[inline(always)]
     fn slot_for(&mut self, ea: Ea) -> usize {
         let ways = self.ways(ea);
         let set = ways.start / self.geometry.ways as usize;

@@ -130,7 +130,7 @@ impl Tlb {
     }
 
     /// The slot of the entry that serves a page.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, vpn: Vpn, segment: SegmentSize) -> Option<usize> {
         for actual in PageSize::ALL {
             if self.of_size[actual as usize] == 0 {

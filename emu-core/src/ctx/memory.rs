@@ -5,7 +5,7 @@
 
 use super::storage::{note_translation, store_told, translate};
 use super::{Ctx, charge};
-use crate::cost::Category;
+use crate::cost::{Category, Cycles};
 use crate::cpu::Cpu;
 use crate::exception::{Run, Step};
 use crate::guest::Pause;
@@ -253,6 +253,46 @@ impl Ctx<'_> {
         Size::Double,
         "a doubleword"
     );
+    /// Loads doublewords one after the other: a verb each.
+    ///
+    /// # Errors
+    /// A storage interrupt that the guest could not resolve, or the end of the run.
+    #[inline]
+    pub fn load_u64s<const N: usize>(&mut self, at: [Ea; N], steps: [Step; N]) -> Run<[u64; N]> {
+        match self.quick_load_u64s(at) {
+            Some(values) => Ok(values),
+            None => {
+                let mut values = [0; N];
+                for (value, (ea, step)) in values.iter_mut().zip(at.into_iter().zip(steps)) {
+                    *value = self.slow_load_u64(ea, step)?;
+                }
+                Ok(values)
+            }
+        }
+    }
+
+    /// The same where all are on one page and can be loaded the quick way; nothing is done if not.
+    #[inline(always)]
+    fn quick_load_u64s<const N: usize>(&mut self, at: [Ea; N]) -> Option<[u64; N]> {
+        let first = *at.first()?;
+        let together = at.iter().fold(0, |all, ea| all | (ea.get() ^ first.get())) < 4096;
+        let cost = self.machine.costs.load;
+        let last = self.cpu.as_ref()?.clock + Cycles::new(cost * (N as u64 - 1));
+        if !together || last >= self.cpu.as_ref()?.quick_until {
+            return None;
+        }
+        let (machine, cpu, ra) = self.quick_way(first, false)?;
+        let mut values = [0; N];
+        for (value, ea) in values.iter_mut().zip(at) {
+            // One page of effective addresses is one page of real ones.
+            let ra = Ra::new(ra.get() ^ ea.get() ^ first.get());
+            *value = machine.memory.load_u64(ra).ok()?;
+        }
+        cpu.counters.verbs += N as u64;
+        cpu.charge(Category::LoadStore, cost * N as u64);
+        Some(values)
+    }
+
     /// Loads a doubleword and stores what `change` makes of it: two verbs, the loads and stores of two steps.
     /// `change` makes no verb. Gives what was loaded.
     ///

@@ -10,7 +10,6 @@ use crate::functions::Func;
 use crate::kernel::Linux;
 use crate::layout::{PIECE_BYTES, PIECES, RealPte, SlotRecord};
 use crate::mm::VirtualPage;
-use crate::report::count;
 use emu_core::{Ctx, Run, Step};
 use emu_mmu::{Barrier, Ea, HpteR, PageSize};
 
@@ -66,7 +65,7 @@ impl Linux {
         let new = new & !bits.hpteflags();
         let r = HpteR::new(bits.frame(new), PageSize::P64K, PageSize::P64K).with_flags(flags);
         let hidx = self.insert_somewhere(cx, page, r)?;
-        count(&self.counters.hpte_inserts);
+        self.count(&self.counters.hpte_inserts);
         if bits.slots == SlotRecord::SecondHalf {
             self.store_slots(cx, ptep, bits.with_hidx(0, 0, hidx))?;
         }
@@ -114,7 +113,7 @@ impl Linux {
         let ra = bits.frame(new) + piece * PIECE_BYTES;
         let r = HpteR::new(ra, PageSize::P4K, PageSize::P4K).with_flags(flags);
         let hidx = self.insert_somewhere(cx, page, r)?;
-        count(&self.counters.hpte_inserts);
+        self.count(&self.counters.hpte_inserts);
         slots = bits.with_hidx(slots, piece, hidx);
         self.store_slots(cx, ptep, slots)?;
         let new = (new | bits.hashed_bits(new, piece, hidx)) & !bits.busy;

@@ -10,7 +10,6 @@ use crate::config::{Backend, FirmwareFeature, KernelVersion, RunConfig, RunError
 use crate::functions::Func;
 use crate::kernel::Linux;
 use crate::mm::VirtualPage;
-use crate::report::count;
 use emu_core::{Ctx, Run};
 use emu_mmu::hcall::{
     BLOCK_ENTRIES_MAX, HBLKR_BUSY, HBLKR_CTRL_MASK, HBLKR_NOT_FOUND, HBR_END, block_request,
@@ -100,7 +99,7 @@ impl Linux {
                 match answers.next().map_or(0, |word| word & HBLKR_CTRL_MASK) {
                     HBLKR_BUSY => return true,
                     HBLKR_NOT_FOUND => self.note_nothing_to_remove(cx, page),
-                    _ => count(&self.counters.hpte_invalidations),
+                    _ => self.count(&self.counters.hpte_invalidations),
                 }
                 false
             });
