@@ -26,7 +26,7 @@ use crate::timeline::Timeline;
 use crate::timing::Timing;
 use crate::tracepoint::{Moment, Tracepoint};
 use emu_core::{Beside, Ctx, Cycles, MachineConfig, Run};
-use emu_mmu::{Ea, Hpt, HpteR, HpteV, PageSize, Ra, SegmentSize};
+use emu_mmu::{Ea, Esid, Hpt, HpteR, HpteV, PageSize, Ra, SegmentSize, Vsid};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +55,8 @@ pub struct Linux {
     pub(crate) machine: String,
     lockless_tlbie: bool,
     pub(crate) segment: SegmentSize,
+    /// The segment that the vmalloc area begins in.
+    pub(crate) first_vmalloc_segment: (Esid, Vsid),
     /// Page size of the vmalloc and user segments (mmu_vmalloc_psize, mmu_virtual_psize).
     pub(crate) hpte_page: PageSize,
     pub(crate) hpt: Hpt,
@@ -154,15 +156,18 @@ impl Linux {
         if let Some(monitor) = &monitor {
             monitor.lock().page_tables(&layout);
         }
+        let segment = match costs.segments_1t {
+            0 => SegmentSize::S256M,
+            _ => SegmentSize::S1T,
+        };
+        let first = Ea::new(layout.vmalloc_start);
         Ok(Linux {
             layout,
+            first_vmalloc_segment: (first.esid(segment), layout.kernel_vsid(first, segment)),
             levels: [0, 1, 2, 3].map(|level| TableLevel::of(&layout, level)),
             policy,
             lockless_tlbie: costs.lockless_tlbie != 0,
-            segment: match costs.segments_1t {
-                0 => SegmentSize::S256M,
-                _ => SegmentSize::S1T,
-            },
+            segment,
             hpte_page: hpte_page(config.hpte_pages, &machine, costs.pages_64k != 0, pages)?,
             machine,
             hpt: shape.hpt,

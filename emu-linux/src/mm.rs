@@ -67,7 +67,12 @@ impl Linux {
     /// The virtual page of a kernel address, of the size that its segment has.
     #[inline]
     pub(crate) fn kernel_page(&self, ea: Ea) -> VirtualPage {
-        let vsid = self.layout.kernel_vsid(ea, self.segment);
+        // Most are of the segment that vmalloc begins in.
+        let (esid, first) = self.first_vmalloc_segment;
+        let vsid = match ea.esid(self.segment) == esid {
+            true => first,
+            false => self.layout.kernel_vsid(ea, self.segment),
+        };
         VirtualPage {
             vpn: Vpn::from_ea(vsid, ea, self.segment).align_down(self.hpte_page),
             segment: self.segment,

@@ -339,7 +339,16 @@ impl Erat {
     }
 
     /// Removes the entries of a virtual page and returns how many went.
+    #[inline]
     pub fn invalidate(&mut self, operand: &TlbInvalidate) -> u32 {
+        match self.pages.holds(operand.actual) {
+            true => self.invalidate_held(operand),
+            false => 0,
+        }
+    }
+
+    #[inline(never)]
+    fn invalidate_held(&mut self, operand: &TlbInvalidate) -> u32 {
         let named = |e: &EratEntry| names(operand, e.vpn, (e.segment, e.base, e.actual));
         match self.pages.look(operand.vpn, operand.actual) {
             Look::Nowhere => 0,

@@ -67,6 +67,8 @@ pub struct GuestMemory {
     map: MmapRaw,
     base: *mut u8,
     len: u64,
+    /// `len / 8`: one compare then finds a doubleword that is out of bounds or not aligned.
+    doublewords: u64,
     /// What stores overwrote, if anybody wants it back.
     journal: OnceLock<Journal>,
     /// Stores below this address need no journal: all, or none. One compare finds both those that do and
@@ -114,6 +116,7 @@ impl GuestMemory {
             map,
             base,
             len: len_bytes,
+            doublewords: len_bytes / 8,
             journal: OnceLock::new(),
             unjournalled: AtomicU64::new(len_bytes),
         })
@@ -136,14 +139,25 @@ impl GuestMemory {
     /// inside.
     #[inline(always)]
     pub(crate) fn at(&self, ra: Ra, bytes: u64) -> Result<*mut u8, MemoryError> {
-        if ra.get() >= self.len {
-            return Err(MemoryError::OutOfBounds { ra, bytes });
-        }
-        if ra.get() & (bytes - 1) != 0 {
-            return Err(MemoryError::Misaligned { ra, bytes });
+        let fits = match bytes {
+            // Low bits that are set become the highest.
+            8 => ra.get().rotate_right(3) < self.doublewords,
+            _ => ra.get() < self.len && ra.get() & (bytes - 1) == 0,
+        };
+        if !fits {
+            return Err(self.refused(ra, bytes));
         }
         // SAFETY: pointer arithmetic inside the mapping: `ra` is below its length.
         Ok(unsafe { self.base.add(ra.get() as usize) })
+    }
+
+    /// Why there is no such access.
+    #[cold]
+    fn refused(&self, ra: Ra, bytes: u64) -> MemoryError {
+        match ra.get() >= self.len {
+            true => MemoryError::OutOfBounds { ra, bytes },
+            false => MemoryError::Misaligned { ra, bytes },
+        }
     }
 
     /// Does one store of `bytes` bytes, under the journal if there is one.

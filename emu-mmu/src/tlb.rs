@@ -267,13 +267,14 @@ impl Tlb {
         let mut gone = 0;
         self.took_other_page = false;
         let slots = self.slots(set);
-        let first = slots.start;
-        for way in 0..slots.len() {
-            let i = first + way;
-            // An empty entry or another page: by far the most.
-            if !same_page(operand, self.pages[i], operand.actual) {
-                continue;
-            }
+        // An empty entry or another page: by far the most.
+        let compared = COMPARED & !(operand.actual.bytes() / 4096 - 1);
+        let page = operand.vpn.get() & compared;
+        let ways = &self.pages[slots.clone()];
+        if !ways.iter().any(|held| held.get() & compared == page) {
+            return 0;
+        }
+        for i in slots {
             let Some(e) = self.entries[i] else { continue };
             if e.lpid == lpid && names(operand, e.vpn, (e.segment, e.base, e.actual)) {
                 self.took_other_page |= e.vpn != operand.vpn.align_down(e.actual);

@@ -5,7 +5,7 @@
 
 use super::storage::{note_translation, store_told, translate};
 use super::{Ctx, charge};
-use crate::cost::{Category, Cycles};
+use crate::cost::Category;
 use crate::cpu::Cpu;
 use crate::exception::{Run, Step};
 use crate::guest::Pause;
@@ -257,18 +257,21 @@ impl Ctx<'_> {
     ///
     /// # Errors
     /// A storage interrupt that the guest could not resolve, or the end of the run.
-    #[inline]
+    #[inline(always)]
     pub fn load_u64s<const N: usize>(&mut self, at: [Ea; N], steps: [Step; N]) -> Run<[u64; N]> {
         match self.quick_load_u64s(at) {
             Some(values) => Ok(values),
-            None => {
-                let mut values = [0; N];
-                for (value, (ea, step)) in values.iter_mut().zip(at.into_iter().zip(steps)) {
-                    *value = self.slow_load_u64(ea, step)?;
-                }
-                Ok(values)
-            }
+            None => self.slow_load_u64s(at, steps),
         }
+    }
+
+    #[inline(never)]
+    fn slow_load_u64s<const N: usize>(&mut self, at: [Ea; N], steps: [Step; N]) -> Run<[u64; N]> {
+        let mut values = [0; N];
+        for (value, (ea, step)) in values.iter_mut().zip(at.into_iter().zip(steps)) {
+            *value = self.slow_load_u64(ea, step)?;
+        }
+        Ok(values)
     }
 
     /// The same where all are on one page and can be loaded the quick way; nothing is done if not.
@@ -277,8 +280,9 @@ impl Ctx<'_> {
         let first = *at.first()?;
         let together = at.iter().fold(0, |all, ea| all | (ea.get() ^ first.get())) < 4096;
         let cost = self.machine.costs.load;
-        let last = self.cpu.as_ref()?.clock + Cycles::new(cost * (N as u64 - 1));
-        if !together || last >= self.cpu.as_ref()?.quick_until {
+        let cpu = self.cpu.as_ref()?;
+        let last = cpu.clock.get() + cost * (N as u64 - 1);
+        if !together || last >= cpu.quick_until.get() {
             return None;
         }
         let (machine, cpu, ra) = self.quick_way(first, false)?;

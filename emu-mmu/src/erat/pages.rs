@@ -77,6 +77,12 @@ impl Pages {
         }
     }
 
+    /// Whether any page of an actual size is present.
+    #[inline]
+    pub const fn holds(&self, actual: PageSize) -> bool {
+        self.of_size[actual as usize] != 0
+    }
+
     pub fn look(&self, vpn: Vpn, actual: PageSize) -> Look {
         if self.of_size[actual as usize] == 0 {
             return Look::Nowhere;
