@@ -181,7 +181,8 @@ impl Erat {
     fn ways(&self, ea: Ea) -> core::ops::Range<usize> {
         let set = (ea.get() >> 12 & u64::from(self.geometry.sets - 1)) as usize;
         let ways = self.geometry.ways as usize;
-        set * ways..(set + 1) * ways
+        let first = set * ways;
+        first..first + ways
     }
 
     /// The slot that holds the page of `ea`.
@@ -319,8 +320,8 @@ impl Erat {
         match free {
             Some(way) => ways.start + way,
             None => {
-                let (rows, slots) = (&self.rows, &self.slots);
-                let latest = |slot: usize| rows.last_use(slots[slot].entry.ea, slot);
+                let (rows, tags) = (&self.rows, &self.tags);
+                let latest = |slot: usize| rows.last_use(Ea::new(tags[slot] >> 1 << 12), slot);
                 self.replacer.victim(set, latest)
             }
         }

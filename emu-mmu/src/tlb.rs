@@ -126,7 +126,8 @@ impl Tlb {
 
     fn slots(&self, set: usize) -> core::ops::Range<usize> {
         let ways = self.geometry.ways as usize;
-        set * ways..(set + 1) * ways
+        let first = set * ways;
+        first..first + ways
     }
 
     /// The slot of the entry that serves a page.
@@ -192,10 +193,16 @@ impl Tlb {
     }
 
     fn take(&mut self, slot: usize) -> Option<TlbEntry> {
-        let e = self.entries[slot].take()?;
-        self.pages[slot] = NO_PAGE;
-        self.of_size[e.actual as usize] -= 1;
+        let e = self.entries[slot]?;
+        self.empty(slot, e.actual);
         Some(e)
+    }
+
+    /// Empties a slot that holds a page of this size.
+    fn empty(&mut self, slot: usize, actual: PageSize) {
+        self.entries[slot] = None;
+        self.pages[slot] = NO_PAGE;
+        self.of_size[actual as usize] -= 1;
     }
 
     /// Puts an entry in, its VPN aligned to its actual page, and returns the one that had to go:
@@ -275,10 +282,10 @@ impl Tlb {
             return 0;
         }
         for i in slots {
-            let Some(e) = self.entries[i] else { continue };
+            let Some(e) = &self.entries[i] else { continue };
             if e.lpid == lpid && names(operand, e.vpn, (e.segment, e.base, e.actual)) {
                 self.took_other_page |= e.vpn != operand.vpn.align_down(e.actual);
-                self.take(i);
+                self.empty(i, e.actual);
                 gone += 1;
             }
         }

@@ -302,7 +302,7 @@ impl Ctx<'_> {
     ///
     /// # Errors
     /// A storage interrupt that the guest could not resolve, or the end of the run.
-    #[inline]
+    #[inline(always)]
     pub fn update_u64(
         &mut self,
         ea: Ea,

@@ -121,21 +121,31 @@ impl Ctx<'_> {
         if let Some((machine, cpu, ra)) = self.quick_way(ea, true)
             && let Ok(old) = machine.memory.load_u64(ra)
         {
-            cpu.counters.verbs += 1;
-            cpu.charge(Category::Reservation, machine.costs.load_reserve);
-            let Some(new) = change(old) else {
-                cpu.reservation = Some((ra, old));
-                return Ok((old, false));
-            };
-            // Nothing but time has passed since: on one host thread it is what was loaded.
-            if alone && cpu.clock < cpu.quick_until && machine.memory.quick_store_u64(ra, new) {
-                cpu.counters.verbs += 1;
-                cpu.charge(Category::Reservation, machine.costs.store_conditional);
+            let costs = &machine.costs;
+            let (first, both) = (
+                costs.load_reserve,
+                costs.load_reserve + costs.store_conditional,
+            );
+            let new = change(old);
+            // Nothing but time passes between the two: on one host thread it is what was loaded.
+            if let Some(new) = new
+                && alone
+                && cpu.clock.get() + first < cpu.quick_until.get()
+                && machine.memory.quick_store_u64(ra, new)
+            {
+                cpu.counters.verbs += 2;
+                cpu.charge(Category::Reservation, both);
                 cpu.reservation = None;
                 return Ok((old, true));
             }
+            cpu.counters.verbs += 1;
+            cpu.charge(Category::Reservation, first);
             cpu.reservation = Some((ra, old));
-            return Ok((old, self.slow_store_conditional(ea, new, store)?));
+            let stored = match new {
+                Some(new) => self.slow_store_conditional(ea, new, store)?,
+                None => false,
+            };
+            return Ok((old, stored));
         }
         let old = self.slow_load_reserve(ea, load)?;
         let stored = match change(old) {
