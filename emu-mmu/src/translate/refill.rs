@@ -113,7 +113,7 @@ impl Mmu {
             state,
             probe,
         };
-        let result = slow.from_table(segment, vpn);
+        let result = slow.serve_from_table(segment, vpn);
         slow.probe.walk(&slow.walk);
         result
     }

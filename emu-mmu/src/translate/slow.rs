@@ -103,7 +103,7 @@ impl<M: WalkMemory, P: Probe> Slow<'_, M, P> {
 
     /// The page from the table, where the ERAT and the TLB hold nothing of it.
     #[inline(always)]
-    pub fn from_table(&mut self, segment: &SlbEntry, vpn: Vpn) -> Result<Ra, Fault> {
+    pub fn serve_from_table(&mut self, segment: &SlbEntry, vpn: Vpn) -> Result<Ra, Fault> {
         let found = self.found_in_table(segment, vpn, (0, true))?;
         let entry = erat_entry(self.ea, (segment, vpn), (found.r, found.actual));
         let erat = self.mmu.erat_of(self.access);
