@@ -428,6 +428,17 @@ impl<'y> Ctx<'y> {
         self.in_place(self.place.with_job(job), body)
     }
 
+    /// Runs a part of a job of the guest: [`Ctx::in_job`] and [`Ctx::in_path`] in one.
+    #[inline]
+    pub fn in_job_and_path<T>(
+        &mut self,
+        job: Job,
+        path: Path,
+        body: impl FnOnce(&mut Self) -> Run<T>,
+    ) -> Run<T> {
+        self.in_place(self.place.with_job(job).with_path(path), body)
+    }
+
     #[inline]
     fn in_place<T>(&mut self, place: Place, body: impl FnOnce(&mut Self) -> Run<T>) -> Run<T> {
         let before = self.set_place(place);

@@ -7,7 +7,7 @@
 
 use crate::kernel::Linux;
 use crate::kernel_path::{FAULT, FLUSH, MAP, SEGMENT, UNMAP, USER};
-use emu_core::{Ctx, Job, Run};
+use emu_core::{Ctx, Cycles, Job, Path, Run};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -174,13 +174,32 @@ impl Linux {
     ) -> Run<T> {
         let began = cx.now();
         let done = cx.in_job(operation.job(), body)?;
+        self.record(cx, operation, began);
+        Ok(done)
+    }
+
+    /// The same on a path.
+    #[inline]
+    pub(crate) fn timed_on<T>(
+        &self,
+        cx: &mut Ctx<'_>,
+        (operation, path): (Operation, Path),
+        body: impl FnOnce(&mut Ctx<'_>) -> Run<T>,
+    ) -> Run<T> {
+        let began = cx.now();
+        let done = cx.in_job_and_path(operation.job(), path, body)?;
+        self.record(cx, operation, began);
+        Ok(done)
+    }
+
+    #[inline]
+    fn record(&self, cx: &Ctx<'_>, operation: Operation, began: Cycles) {
         if let Some(latencies) = &self.latencies {
             latencies.record(operation, cx.now().saturating_sub(began).get());
         }
         if self.timeline.is_some() {
             self.draw_operation(cx, operation, began);
         }
-        Ok(done)
     }
 
     /// The same of a function that stands on the stack.

@@ -378,12 +378,16 @@ pub(crate) struct KernelVectors(pub Arc<Linux>);
 impl Vectors for KernelVectors {
     fn storage(&self, cx: &mut Ctx<'_>, fault: Fault) -> Run<()> {
         match fault {
-            Fault::DataStorage { dar, dsisr } => self.0.timed(cx, Operation::HashFault, |cx| {
-                cx.in_path(HASH_FAULT, |cx| self.0.data_storage(cx, fault, dar, dsisr))
-            }),
-            Fault::DataSegment { dar } => self.0.timed(cx, Operation::SlbMiss, |cx| {
-                cx.in_path(SLB_MISS, |cx| self.0.slb_miss(cx, fault, dar))
-            }),
+            Fault::DataStorage { dar, dsisr } => {
+                let of = (Operation::HashFault, HASH_FAULT);
+                let body = |cx: &mut Ctx<'_>| self.0.data_storage(cx, fault, dar, dsisr);
+                self.0.timed_on(cx, of, body)
+            }
+            Fault::DataSegment { dar } => {
+                let of = (Operation::SlbMiss, SLB_MISS);
+                let body = |cx: &mut Ctx<'_>| self.0.slb_miss(cx, fault, dar);
+                self.0.timed_on(cx, of, body)
+            }
             _ => Err(Exception::Fault(fault)),
         }
     }

@@ -12,7 +12,7 @@ use crate::guest::Pause;
 use crate::machine::Machine;
 use crate::probe::{Event, Interest};
 use crate::script::{At, Size, Verb};
-use emu_mmu::{Access, AccessState, Ea, Ra};
+use emu_mmu::{Access, AccessState, Ea, Fault, Ra};
 
 /// Faults of one access after which an explored CPU waits for somebody else.
 const FAULTS_OF_A_WAIT: u32 = 3;
@@ -155,27 +155,52 @@ impl Ctx<'_> {
     /// Translates in a given state; the CPU may be another one after each interrupt.
     #[inline(always)]
     fn translate_as(&mut self, ea: Ea, access: Access, state: AccessState) -> Run<Ra> {
-        let cpu = self.cpu_mut();
+        let machine = &*self.machine;
+        let cpu = self.cpu.as_mut().expect("a running context has its CPU");
+        // Where the quick way is open it has just been tried.
         let tried = cpu.clock < cpu.quick_until && !state.pr;
-        let at_hand = match tried {
-            true => None,
-            false => cpu.mmu.quick_hit(ea, access, state),
+        let result = match tried {
+            true => translate(machine, cpu, ea, access, state),
+            false => match cpu.mmu.quick_hit(ea, access, state) {
+                Some(ra) => Ok(ra),
+                None => translate(machine, cpu, ea, access, state),
+            },
         };
-        match at_hand {
-            Some(ra) => {
+        match result {
+            Ok(ra) => {
                 if self.machine.wants_translation(ea) {
                     self.note_translation(ea, ra, access);
                 }
                 Ok(ra)
             }
-            None => self.translate_slowly(ea, access, state),
+            Err(fault) => self.translate_again(ea, access, state, fault),
         }
     }
 
+    /// Lets the guest resolve faults until the access is translated.
     #[inline(never)]
-    fn translate_slowly(&mut self, ea: Ea, access: Access, state: AccessState) -> Run<Ra> {
+    fn translate_again(
+        &mut self,
+        ea: Ea,
+        access: Access,
+        state: AccessState,
+        mut fault: Fault,
+    ) -> Run<Ra> {
         let mut faults = 0;
         loop {
+            self.storage_interrupt(fault)?;
+            // Interrupts that waited land before the access is made again: else one that faults for ever
+            // would keep them out for ever.
+            let cpu = self.cpu_ref();
+            let explored = cpu.explored;
+            if cpu.clock >= cpu.deadline {
+                self.attend()?;
+            }
+            faults += 1;
+            if explored && faults % FAULTS_OF_A_WAIT == 0 {
+                self.pause(Pause::Spin);
+                self.attend()?;
+            }
             let cpu = self.cpu.as_mut().expect("a running context has its CPU");
             match translate(&self.machine, cpu, ea, access, state) {
                 Ok(ra) => {
@@ -184,21 +209,7 @@ impl Ctx<'_> {
                     }
                     return Ok(ra);
                 }
-                Err(fault) => {
-                    self.storage_interrupt(fault)?;
-                    // Interrupts that waited land before the access is made again: else one that faults
-                    // for ever would keep them out for ever.
-                    let cpu = self.cpu_ref();
-                    let explored = cpu.explored;
-                    if cpu.clock >= cpu.deadline {
-                        self.attend()?;
-                    }
-                    faults += 1;
-                    if explored && faults % FAULTS_OF_A_WAIT == 0 {
-                        self.pause(Pause::Spin);
-                        self.attend()?;
-                    }
-                }
+                Err(again) => fault = again,
             }
         }
     }
