@@ -327,7 +327,8 @@ impl Cpu {
         } else {
             end
         };
-        self.quick_until = if self.quick {
+        // One that pauses by verbs looks at each.
+        self.quick_until = if self.quick && self.stop_after == u64::MAX {
             self.deadline
         } else {
             Cycles::ZERO

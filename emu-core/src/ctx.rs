@@ -218,7 +218,6 @@ impl<'y> Ctx<'y> {
     pub fn retire_lump(&mut self, lump: Lump) -> Run<()> {
         if let Some(cpu) = self.cpu.as_mut()
             && cpu.clock < cpu.quick_until
-            && cpu.counters.verbs < cpu.stop_after
         {
             cpu.counters.verbs += 1;
             cpu.charge(Category::Instructions, lump.cycles());

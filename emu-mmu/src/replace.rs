@@ -178,7 +178,7 @@ impl Replacer {
 
     /// The way of a full set to give up. `latest` tells of uses that were not noted yet: when the latest of a
     /// slot was, or 0.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn victim(&mut self, set: usize, latest: impl Fn(usize) -> u64) -> usize {
         let first = set * self.ways;
         match self.policy {
@@ -213,6 +213,7 @@ impl Replacer {
     }
 
     /// The way of the only set that was used the longest ago; of two never used, the first.
+    #[inline(never)]
     fn oldest(&mut self, latest: impl Fn(usize) -> u64) -> usize {
         loop {
             while let Some(&(used, way)) = self.aged.last() {

@@ -277,11 +277,11 @@ impl Tlb {
         // An empty entry or another page: by far the most.
         let compared = COMPARED & !(operand.actual.bytes() / 4096 - 1);
         let page = operand.vpn.get() & compared;
-        let ways = &self.pages[slots.clone()];
-        if !ways.iter().any(|held| held.get() & compared == page) {
+        let alike = |held: &Vpn| held.get() & compared == page;
+        let Some(way) = self.pages[slots.clone()].iter().position(alike) else {
             return 0;
-        }
-        for i in slots {
+        };
+        for i in slots.start + way..slots.end {
             let Some(e) = &self.entries[i] else { continue };
             if e.lpid == lpid && names(operand, e.vpn, (e.segment, e.base, e.actual)) {
                 self.took_other_page |= e.vpn != operand.vpn.align_down(e.actual);
