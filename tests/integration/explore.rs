@@ -331,8 +331,12 @@ fn hardware_that_does_more_finds_the_same() {
 
 #[test]
 fn the_same_search_is_the_same_every_time() {
-    let twice = [(); 2].map(|()| exhaustive("enomem-midbatch", "mmotm", 2, 1));
-    let text = twice.map(|cell| format!("{cell:?}"));
+    let text = [(); 2].map(|()| {
+        let mut cell = exhaustive("enomem-midbatch", "mmotm", 2, 1);
+        // The host's time is the one thing that may differ.
+        cell.searched_for = std::time::Duration::ZERO;
+        format!("{cell:?}")
+    });
     assert_eq!(text[0], text[1]);
 }
 
