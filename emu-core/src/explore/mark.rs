@@ -19,7 +19,7 @@ type Inbox = (Vec<TlbInvalidate>, Option<u64>);
 #[derive(Default)]
 pub struct Mark {
     memory: JournalMark,
-    cpus: Vec<Cpu>,
+    cpus: Vec<Box<Cpu>>,
     places: Vec<Place>,
     ticked: Vec<u64>,
     inboxes: Vec<Inbox>,
@@ -45,7 +45,7 @@ impl Arena {
         for (index, cpu) in self.cpus.iter().flatten().enumerate() {
             match mark.cpus.get_mut(index) {
                 Some(copy) => copy.copy_from(cpu),
-                None => mark.cpus.push((**cpu).clone()),
+                None => mark.cpus.push(cpu.clone()),
             }
         }
         for (index, (id, _)) in self.slots.iter().enumerate() {
@@ -72,10 +72,28 @@ impl Arena {
     /// # Errors
     /// [`ArenaError::Memory`]; [`ArenaError::NoScripts`].
     pub fn return_to(&mut self, mark: &Mark) -> Result<(), ArenaError> {
-        self.machine.memory.undo_journal_to(mark.memory)?;
+        self.put_back(mark)?;
         for (cpu, copy) in self.cpus.iter_mut().flatten().zip(&mark.cpus) {
             cpu.copy_from(copy);
         }
+        Ok(())
+    }
+
+    /// The same for the last time: the mark is none any more either, but for its memory.
+    ///
+    /// # Errors
+    /// As [`Arena::return_to`].
+    pub fn return_for_good(&mut self, mark: &mut Mark) -> Result<(), ArenaError> {
+        self.put_back(mark)?;
+        for (cpu, copy) in self.cpus.iter_mut().flatten().zip(&mut mark.cpus) {
+            std::mem::swap(cpu, copy);
+        }
+        Ok(())
+    }
+
+    /// Brings back everything but the CPUs.
+    fn put_back(&mut self, mark: &Mark) -> Result<(), ArenaError> {
+        self.machine.memory.undo_journal_to(mark.memory)?;
         for ((id, _), place) in self.slots.iter().zip(&mark.places) {
             let Some(Some(Context::Script(script))) = self.contexts.get_mut(id.index()) else {
                 return Err(ArenaError::NoScripts);

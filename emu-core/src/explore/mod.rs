@@ -20,4 +20,5 @@ mod view;
 pub use arena::{Arena, Fresh};
 pub use mark::Mark;
 pub use plan::{Deviation, Plan, PlanError, Turn};
+pub(crate) use view::Others;
 pub use view::{ArenaEnd, ArenaError, Limits, StepView, Watch};

@@ -4,7 +4,7 @@
 
 use super::arena::Arena;
 use super::plan::{Plan, Turn};
-use super::view::{ArenaEnd, ArenaError, Hardware, StepView, Watch};
+use super::view::{ArenaEnd, ArenaError, Others, Watch};
 use crate::cost::Cycles;
 use crate::cpu::{Cpu, CpuId};
 use crate::guest::{Context, ContextEnd, Outcome, Pause};
@@ -119,8 +119,8 @@ impl Arena {
                     if step >= self.limits.steps_max {
                         return Ok(Some((ArenaEnd::Hung, step)));
                     }
-                    if let Some(watch) = &mut watch {
-                        watch.step(self.view(running, step));
+                    if let (Some(watch), Some(cpu)) = (&mut watch, &self.cpus[running]) {
+                        watch.step(self.others(running).with_running(cpu, step));
                     }
                     self.standing.before = Some(step);
                 }
@@ -256,39 +256,28 @@ impl Arena {
         }
     }
 
-    /// What stands on the CPUs but `running` at a step.
-    fn others(&self, running: usize) -> StepView<'_> {
-        let mut view = StepView {
+    /// What stands on the CPUs but `running`.
+    fn others(&self, running: usize) -> Others<'_> {
+        let mut others = Others {
             machine: &self.machine,
-            step: 0,
-            cpu: CpuId(running as u16),
-            local: 0,
-            depth: 0,
-            interrupts_enabled: false,
             interrupted: 0,
             ready: 0,
             waiting: 0,
             under_way: self.late.as_ref().map_or(0, |late| late.to(running)),
-            hardware: Hardware::new(&self.cpus, &self.contexts, self.late.as_ref()),
+            cpus: &self.cpus,
+            contexts: &self.contexts,
+            late: self.late.as_ref(),
         };
         for (index, cpu) in self.cpus.iter().enumerate() {
             let Some(cpu) = cpu.as_ref().filter(|_| index != running) else {
                 continue;
             };
-            view.ready |= u64::from(self.is_ready(index)) << index;
-            view.waiting |= u64::from(cpu.waiting) << index;
+            others.ready |= u64::from(self.is_ready(index)) << index;
+            others.waiting |= u64::from(cpu.waiting) << index;
             let interrupted = cpu.forced_interrupt || cpu.ipi_at.is_some();
-            view.interrupted |= u64::from(interrupted) << index;
+            others.interrupted |= u64::from(interrupted) << index;
         }
-        view
-    }
-
-    fn view(&self, running: usize, step: u64) -> StepView<'_> {
-        let others = self.others(running);
-        match &self.cpus[running] {
-            Some(cpu) => others.with_running(cpu, step),
-            None => others,
-        }
+        others
     }
 
     /// Resumes a CPU until before the step `pause_at`.

@@ -77,76 +77,99 @@ pub enum ArenaEnd {
 }
 
 /// What stands at a step before it is made.
-#[derive(Clone, Copy, Debug)]
-pub struct StepView<'m> {
-    /// The machine.
-    pub machine: &'m Machine,
-    /// Number of the step, from 1.
-    pub step: u64,
-    /// The CPU that makes it.
-    pub cpu: CpuId,
-    /// The number that guest code gave the context that runs.
-    pub local: u64,
-    /// Interrupts that the context which runs is in the midst of.
-    pub depth: u32,
-    /// External interrupts are enabled there.
-    pub interrupts_enabled: bool,
-    /// CPUs with an interrupt that has yet to land, a bit each.
-    pub interrupted: u64,
-    /// Other CPUs that could go on, a bit each.
-    pub ready: u64,
-    /// CPUs that wait for an interrupt, a bit each.
-    pub waiting: u64,
-    /// Invalidations by others that have not reached the CPU: 0 unless they may be late.
-    pub under_way: usize,
-    /// The CPUs themselves.
-    pub(super) hardware: Hardware<'m>,
-}
-
-/// The CPUs before a step.
 #[derive(Clone, Copy)]
-pub(super) struct Hardware<'m> {
-    cpus: &'m [Option<Box<Cpu>>],
-    contexts: &'m [Option<Context>],
-    /// The one that makes the step, which may not be among them.
-    running: Option<&'m Cpu>,
-    late: Option<&'m Late>,
+pub struct StepView<'m> {
+    running: &'m Cpu,
+    step: u64,
+    others: &'m Others<'m>,
 }
 
-impl<'m> Hardware<'m> {
-    pub fn new(
-        cpus: &'m [Option<Box<Cpu>>],
-        contexts: &'m [Option<Context>],
-        late: Option<&'m Late>,
-    ) -> Self {
-        Hardware {
-            cpus,
-            contexts,
-            running: None,
-            late,
+/// What stands on all CPUs but the one that runs, as long as it runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Others<'m> {
+    pub machine: &'m Machine,
+    /// A bit each, as in [`StepView`].
+    pub interrupted: u64,
+    pub ready: u64,
+    pub waiting: u64,
+    pub under_way: usize,
+    pub cpus: &'m [Option<Box<Cpu>>],
+    pub contexts: &'m [Option<Context>],
+    pub(super) late: Option<&'m Late>,
+}
+
+impl<'m> Others<'m> {
+    /// What stands where one of the CPUs makes a step.
+    #[inline]
+    pub fn with_running(&'m self, running: &'m Cpu, step: u64) -> StepView<'m> {
+        StepView {
+            running,
+            step,
+            others: self,
         }
     }
 }
 
-impl fmt::Debug for Hardware<'_> {
+impl fmt::Debug for StepView<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} CPUs", self.cpus.len())
+        f.debug_struct("StepView")
+            .field("step", &self.step)
+            .field("cpu", &self.cpu())
+            .finish_non_exhaustive()
     }
 }
 
 impl<'m> StepView<'m> {
-    /// The same with the CPU that runs, at a step.
-    pub(crate) fn with_running(mut self, cpu: &'m Cpu, step: u64) -> Self {
-        let bit = 1 << cpu.id.index();
-        self.step = step;
-        (self.local, self.depth) = (cpu.local, cpu.depth);
-        self.interrupts_enabled = cpu.interrupts_enabled;
-        self.waiting |= if cpu.waiting { bit } else { 0 };
-        if cpu.forced_interrupt || cpu.ipi_at.is_some() {
-            self.interrupted |= bit;
-        }
-        self.hardware.running = Some(cpu);
-        self
+    /// The machine.
+    pub fn machine(&self) -> &'m Machine {
+        self.others.machine
+    }
+
+    /// Number of the step, from 1.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// The CPU that makes it.
+    pub fn cpu(&self) -> CpuId {
+        self.running.id
+    }
+
+    /// The number that guest code gave the context that runs.
+    pub fn local(&self) -> u64 {
+        self.running.local
+    }
+
+    /// Interrupts that the context which runs is in the midst of.
+    pub fn depth(&self) -> u32 {
+        self.running.depth
+    }
+
+    /// External interrupts are enabled there.
+    pub fn interrupts_enabled(&self) -> bool {
+        self.running.interrupts_enabled
+    }
+
+    /// CPUs with an interrupt that has yet to land, a bit each.
+    pub fn interrupted(&self) -> u64 {
+        let here = self.running.forced_interrupt || self.running.ipi_at.is_some();
+        self.others.interrupted | u64::from(here) << self.running.id.index()
+    }
+
+    /// Other CPUs that could go on, a bit each.
+    pub fn ready(&self) -> u64 {
+        self.others.ready
+    }
+
+    /// CPUs that wait for an interrupt, a bit each.
+    pub fn waiting(&self) -> u64 {
+        let here = u64::from(self.running.waiting);
+        self.others.waiting | here << self.running.id.index()
+    }
+
+    /// Invalidations by others that have not reached the CPU: 0 unless they may be late.
+    pub fn under_way(&self) -> usize {
+        self.others.under_way
     }
 
     /// A hash of what the CPUs hold beside memory: the context each runs, its interrupt state, reservation,
@@ -154,13 +177,13 @@ impl<'m> StepView<'m> {
     /// contexts that have come equally far have the same futures, as long as no TLB or ERAT has to evict.
     pub fn hardware_hash(&self) -> u64 {
         let mut to = DefaultHasher::new();
-        for (index, cpu) in self.hardware.cpus.iter().enumerate() {
-            let running = self.hardware.running.filter(|cpu| cpu.id.index() == index);
+        for (index, cpu) in self.others.cpus.iter().enumerate() {
+            let running = (self.running.id.index() == index).then_some(self.running);
             if let Some(cpu) = running.or(cpu.as_deref()) {
                 hash_cpu(cpu, &mut to);
             }
         }
-        if let Some(late) = self.hardware.late {
+        if let Some(late) = self.others.late {
             late.hash(&mut to);
         }
         to.finish()
@@ -172,22 +195,20 @@ impl StepView<'_> {
     /// the arena has no scripts, or does not stop before each step ([`super::Arena::stop_before_steps`]).
     pub fn contexts_hash(&self) -> Option<u64> {
         let (mut to, mut known) = (DefaultHasher::new(), false);
-        for cpu in 0..self.hardware.cpus.len() {
-            let (letters, interrupt) = self.machine.board.look_at(cpu);
+        for cpu in 0..self.others.cpus.len() {
+            let (letters, interrupt) = self.others.machine.board.look_at(cpu);
             letters.hash(&mut to);
             interrupt.is_some().hash(&mut to);
         }
         // Contexts without a script are not returned to, so nothing ever switches to them.
-        for context in self.hardware.contexts.iter().flatten() {
+        for context in self.others.contexts.iter().flatten() {
             if let Context::Script(script) = context {
                 script.place().hash(&mut to);
                 known = true;
             }
         }
-        let stops = self.hardware.running.is_some_and(|running| {
-            let held = self.hardware.cpus.get(running.id.index());
-            held.is_some_and(Option::is_some)
-        });
+        let held = self.others.cpus.get(self.running.id.index());
+        let stops = held.is_some_and(Option::is_some);
         (stops && known).then(|| to.finish())
     }
 }

@@ -12,9 +12,9 @@ use crate::explore::Fresh;
 use crate::guest::{ContextEnd, ContextId, Outcome, Resumed, StackPool};
 use crate::machine::Machine;
 use emu_mmu::Fault;
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use crate::cost::{Category, Cycles};
 use crate::cpu::Cpu;
 use crate::ctx::order;
 use crate::exception::{Exception, Interrupt, Step};
-use crate::explore::{StepView, Watch};
+use crate::explore::{Others, Watch};
 use crate::guest::Pause;
 use crate::machine::Machine;
 use crate::probe::{Event, Interest};
@@ -44,7 +44,7 @@ pub(crate) struct Watching<'w> {
     /// What it wants to hear of what a step does, the observer does not.
     pub hears_accesses: bool,
     /// What stands on the other CPUs.
-    pub others: StepView<'w>,
+    pub others: Others<'w>,
     /// Steps of all CPUs less the verbs of this one.
     pub steps_less_verbs: u64,
     /// The step before which the engine wants the CPU.

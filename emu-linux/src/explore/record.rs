@@ -7,7 +7,7 @@ use crate::layout::pa;
 use crate::memmap::{field, pcpu, percpu, task};
 use emu_core::explore::{StepView, Turn, Watch};
 use emu_core::{CpuId, Cycles, Event, Interest, Observer, Step};
-use emu_mmu::{Ea, Hpt, Ra};
+use emu_mmu::{Ea, GuestMemory, Hpt, Ra};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -117,6 +117,19 @@ pub(super) fn digest(steps: &[StepRecord]) -> u32 {
     hash
 }
 
+/// Tasks that wait for their turn on a CPU.
+fn waiting_on(memory: &GuestMemory, cpu: u16) -> u64 {
+    let at = field(percpu(cpu), pcpu::RQ_WAITING);
+    memory.load_u64(pa(at)).unwrap_or(0)
+}
+
+/// CPUs that wait, a bit each, and would find a task to pull.
+fn could_pull(memory: &GuestMemory, waiting: u64, cpus: u16) -> u64 {
+    let most = (0..cpus).map(|cpu| waiting_on(memory, cpu)).max();
+    let pulls = |cpu: &u16| waiting >> cpu & 1 == 1 && Some(waiting_on(memory, *cpu)) < most;
+    (0..cpus).filter(pulls).map(|cpu| 1 << cpu).sum()
+}
+
 /// Listens to the machine for the checkers and, in a recorded run, for the steps.
 pub(super) struct Recorder {
     monitor: Arc<Mutex<Monitor>>,
@@ -147,8 +160,8 @@ impl Recorder {
     /// verbs returned.
     fn state_hash(&self, linux: &Linux, view: &StepView<'_>) -> u64 {
         let mut to = DefaultHasher::new();
-        view.machine.memory().journal_hash().hash(&mut to);
-        (view.cpu, view.hardware_hash()).hash(&mut to);
+        view.machine().memory().journal_hash().hash(&mut to);
+        (view.cpu(), view.hardware_hash()).hash(&mut to);
         match view.contexts_hash() {
             Some(hash) => hash.hash(&mut to),
             // Like no other.
@@ -257,27 +270,32 @@ impl Recorder {
     /// A step is about to be made.
     pub fn step(&mut self, linux: &Linux, view: &StepView<'_>) {
         self.note_checked();
-        let cpu = view.cpu.index();
-        self.last.resize(self.last.len().max(cpu + 1), usize::MAX);
+        let cpu = view.cpu().index();
+        if cpu >= self.last.len() {
+            self.last.resize(cpu + 1, usize::MAX);
+        }
         self.last[cpu] = self.steps.len();
-        let memory = view.machine.memory();
+        let memory = view.machine().memory();
         let load = |at: Ea| memory.load_u64(pa(at)).unwrap_or(0);
-        let waiting_on = |cpu: u16| load(field(percpu(cpu), pcpu::RQ_WAITING));
-        let count = load(field(Ea::new(view.local), task::PREEMPT_COUNT));
-        let may_switch = linux.preempt == Preempt::None || count == 0;
-        let most = (0..linux.cpus).map(waiting_on).max().unwrap_or(0);
-        let pulls = |cpu: &u16| view.waiting >> cpu & 1 == 1 && waiting_on(*cpu) < most;
+        let may_switch = || {
+            let count = field(Ea::new(view.local()), task::PREEMPT_COUNT);
+            linux.preempt == Preempt::None || load(count) == 0
+        };
+        let others_wait = || waiting_on(memory, view.cpu().0) > 0;
         self.steps.push(StepRecord {
-            step: view.step,
-            cpu: view.cpu,
-            task: view.local,
-            depth: view.depth,
-            interrupted: view.interrupted,
+            step: view.step(),
+            cpu: view.cpu(),
+            task: view.local(),
+            depth: view.depth(),
+            interrupted: view.interrupted(),
             label: None,
             touches: Touches::default(),
-            preemptible: view.interrupts_enabled && may_switch && waiting_on(view.cpu.0) > 0,
-            ready: view.ready,
-            could_pull: (0..linux.cpus).filter(pulls).map(|cpu| 1 << cpu).sum(),
+            preemptible: view.interrupts_enabled() && others_wait() && may_switch(),
+            ready: view.ready(),
+            could_pull: match view.waiting() {
+                0 => 0,
+                waiting => could_pull(memory, waiting, linux.cpus),
+            },
             memory: memory.journal_hash(),
             state: match self.hashes_states {
                 true => self.state_hash(linux, view),

@@ -302,8 +302,7 @@ impl Stage {
             if !each(number, ran) {
                 break;
             }
-            self.return_to_parting()?;
-            self.depth = moment.0;
+            self.return_for_good(moment)?;
         }
         Ok(())
     }
@@ -365,6 +364,18 @@ impl Stage {
         };
         self.arena.return_to(&moment.machine)?;
         self.monitor.lock().return_to(&moment.monitor);
+        self.linux.kept.set(&moment.kept);
+        Ok(())
+    }
+
+    /// Returns to the last moment that is remembered, which is this one, and forgets it.
+    fn return_for_good(&mut self, MomentId(number, _): MomentId) -> Result<(), ArenaError> {
+        self.depth = number;
+        let Some(moment) = self.moments.get_mut(number) else {
+            return Ok(());
+        };
+        self.arena.return_for_good(&mut moment.machine)?;
+        self.monitor.lock().return_for_good(&mut moment.monitor);
         self.linux.kept.set(&moment.kept);
         Ok(())
     }

@@ -61,6 +61,16 @@ impl Monitor {
         self.copy_from(&mark.copy);
     }
 
+    /// The same for the last time: the mark is none any more either, but for its memory.
+    pub(crate) fn return_for_good(&mut self, mark: &mut MonitorMark) {
+        self.duplicate_hpte.return_to(mark.changes);
+        std::mem::swap(self, &mut mark.copy);
+        // These two were not copied.
+        std::mem::swap(&mut self.duplicate_hpte, &mut mark.copy.duplicate_hpte);
+        std::mem::swap(&mut self.news, &mut mark.copy.news);
+        self.tell_news();
+    }
+
     /// Takes over everything but the rule of the hash table, in the memory of this one.
     fn copy_from(&mut self, other: &Monitor) {
         // By name, so that none is forgotten.

@@ -135,7 +135,7 @@ impl Stage {
         self.shared.watch.lock().clone_from(&self.base);
         let (shared, mut points, mut failed) = (self.shared.clone(), Vec::new(), None);
         let mut watch = |view: StepView<'_>| {
-            if view.step > from && view.local != 0 && view.depth == 0 {
+            if view.step() > from && view.local() != 0 && view.depth() == 0 {
                 match point(&shared, &view, interrupts) {
                     Ok(point) => points.push(point),
                     Err(error) => failed = Some(error),
@@ -158,9 +158,9 @@ impl Stage {
 
 /// What the search has to know of a step.
 fn point(shared: &Shared, view: &StepView<'_>, interrupts: usize) -> Result<Point, MemoryError> {
-    let memory = view.machine.memory();
+    let memory = view.machine().memory();
     let mut state = DefaultHasher::new();
-    (memory.journal_hash(), view.hardware_hash(), view.cpu).hash(&mut state);
+    (memory.journal_hash(), view.hardware_hash(), view.cpu()).hash(&mut state);
     (shared.watch.lock().state(), interrupts).hash(&mut state);
     let waits = |cpu: u16| -> Result<bool, MemoryError> {
         let task = memory.load_u64(current(cpu))?;
@@ -172,21 +172,21 @@ fn point(shared: &Shared, view: &StepView<'_>, interrupts: usize) -> Result<Poin
         Ok(at != 0 && memory.load_u64(Ra::new(at))? == held)
     };
     let mut others = Vec::new();
-    for cpu in 0..view.machine.cpus() {
+    for cpu in 0..view.machine().cpus() {
         // One that waits for a change of what has not changed would only look again.
-        if view.ready >> cpu & 1 == 1 && !waits(cpu)? {
+        if view.ready() >> cpu & 1 == 1 && !waits(cpu)? {
             others.push(CpuId(cpu));
         }
     }
-    let mut own: Vec<Vec<Turn>> = (1..=view.under_way)
-        .map(|count| vec![Turn::Receive(view.cpu); count])
+    let mut own: Vec<Vec<Turn>> = (1..=view.under_way())
+        .map(|count| vec![Turn::Receive(view.cpu()); count])
         .collect();
-    if interrupts > 0 && view.interrupts_enabled {
+    if interrupts > 0 && view.interrupts_enabled() {
         own.push(vec![Turn::Interrupt]);
     }
     Ok(Point {
-        step: view.step,
-        cpu: view.cpu,
+        step: view.step(),
+        cpu: view.cpu(),
         state: state.finish(),
         own,
         others,
