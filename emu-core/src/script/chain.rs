@@ -25,23 +25,31 @@ struct Link {
     op: Op,
     /// The answer that goes on in the chain.
     answer: u64,
-    /// Cycles of the chain when it is done.
-    done_at: u64,
-    /// Steps of the chain when it is done.
+    /// The next that does more than take time.
+    next: u16,
+    /// Steps of the chain before it.
     steps: u32,
+    /// Cycles of the chain before it.
+    begins_at: u64,
     /// The place in the script.
     node: u32,
 }
 
 impl Link {
-    fn done(&self) -> (u64, u32) {
-        (self.done_at, self.steps)
+    /// It only takes time, on the CPU of the chain.
+    fn is_idle(&self) -> bool {
+        matches!(self.op, Op::Quick(Quick::Wait(_) | Quick::ReadCpuId))
     }
 }
 
 /// A chain.
 pub(super) struct Chain {
     links: Vec<Link>,
+    /// All its cycles and steps.
+    cycles: u64,
+    steps: u32,
+    /// The first verb that asks for the CPU's number, and the number.
+    on_cpu: Option<(usize, u64)>,
     /// The place behind it.
     end: u32,
 }
@@ -51,6 +59,8 @@ pub(super) struct Left {
     pub node: u32,
     /// The verb there was performed, and had this answer, which the chain does not know.
     pub answer: Option<u64>,
+    /// The verb there has no short way now.
+    pub long_way: bool,
 }
 
 impl Chain {
@@ -62,22 +72,39 @@ impl Chain {
     ) -> Option<Self> {
         let mut chain = Chain {
             links: Vec::new(),
+            cycles: 0,
+            steps: 0,
+            on_cpu: None,
             end: first,
         };
-        let (mut done_at, mut steps) = (0, 0);
         while chain.links.len() < VERBS_MAX
             && let Some((op, cycles, answer, then)) = next(chain.end)
         {
-            done_at += cycles;
-            steps += u32::from(matches!(op, Op::Quick(_)));
+            if matches!(op, Op::Quick(Quick::ReadCpuId)) {
+                let (_, cpu) = *chain.on_cpu.get_or_insert((chain.links.len(), answer));
+                if cpu != answer {
+                    break;
+                }
+            }
+            let is_step = matches!(op, Op::Quick(_));
             chain.links.push(Link {
                 op,
                 answer,
-                done_at,
-                steps,
+                next: 0,
+                steps: chain.steps,
+                begins_at: chain.cycles,
                 node: chain.end,
             });
+            chain.cycles += cycles;
+            chain.steps += u32::from(is_step);
             chain.end = then;
+        }
+        let mut next = chain.links.len() as u16;
+        for (at, link) in chain.links.iter_mut().enumerate().rev() {
+            link.next = next;
+            if !link.is_idle() {
+                next = at as u16;
+            }
         }
         (chain.links.len() >= VERBS_MIN).then_some(chain)
     }
@@ -91,55 +118,80 @@ impl Chain {
     pub fn nodes(&self) -> impl Iterator<Item = u32> {
         self.links.iter().map(|link| link.node)
     }
+
+    /// Cycles and steps before a verb; behind the last, all.
+    fn before(&self, at: usize) -> (u64, u32) {
+        let link = self.links.get(at);
+        link.map_or((self.cycles, self.steps), |link| {
+            (link.begins_at, link.steps)
+        })
+    }
+
+    /// The first verb that is not to be performed when so many steps are left, from `first` on.
+    fn allowed(&self, first: usize, steps_left: u64, cpu: u64) -> usize {
+        let links = match self.on_cpu {
+            Some((at, known)) if known != cpu => at.max(first),
+            _ => self.links.len(),
+        };
+        let (_, begun) = self.before(first);
+        let steps_left = u64::from(begun).saturating_add(steps_left);
+        let (_, steps) = self.before(links);
+        match u64::from(steps) <= steps_left {
+            true => links,
+            false => (self.links[..links])
+                .partition_point(|link| u64::from(link.steps) < steps_left)
+                .max(first),
+        }
+    }
 }
 
 impl Under<'_, '_> {
     /// Performs a chain from its verb `first` on.
     #[inline(never)]
     pub fn follow_chain(&mut self, chain: &Chain, first: usize) -> Left {
-        let (before, links) = chain.links.split_at(first.min(chain.links.len()));
-        let (mut done_at, mut steps) = before.last().map_or((0, 0), Link::done);
-        let (steps_before, began) = (steps, self.cpu.clock.get().wrapping_sub(done_at));
-        let mut left = Left {
-            node: chain.end,
-            answer: None,
-        };
-        let (ends, steps_all) = links.last().map_or((0, 0), Link::done);
-        let ends = began.wrapping_add(ends);
+        let (begins_at, steps) = chain.before(first);
+        let began = self.cpu.clock.get().wrapping_sub(begins_at);
+        let ends = began.wrapping_add(chain.cycles);
         let steps_left = (self.cpu.stop_after).saturating_sub(self.cpu.counters.verbs);
-        let allowed = if ends >= self.cpu.deadline.get() {
-            0
-        } else if u64::from(steps_all - steps_before) <= steps_left {
-            links.len()
-        } else {
-            links.partition_point(|link| u64::from(link.steps - steps_before) <= steps_left)
+        let allowed = match ends >= self.cpu.deadline.get() {
+            true => first,
+            false => chain.allowed(first, steps_left, u64::from(self.cpu.id.0)),
         };
-        let (allowed, others) = links.split_at(allowed);
-        if let Some(link) = others.first() {
-            left.node = link.node;
-        }
-        for link in allowed {
-            let answer = match &link.op {
-                Op::Quick(quick) => self.done_shortly(*quick, began.wrapping_add(done_at), ends),
+        let links = &chain.links[..allowed];
+        let (mut at, mut answer, mut long_way) = (first, None, false);
+        while let Some(link) = links.get(at) {
+            let now = began.wrapping_add(link.begins_at);
+            let had = match &link.op {
+                Op::Quick(quick) => self.done_shortly(*quick, now, ends),
                 Op::Beside(effect) => Some(effect(Beside {
                     machine: self.machine,
                     cpu: self.cpu.id,
-                    now: Cycles::new(began.wrapping_add(done_at)),
+                    now: Cycles::new(now),
                     local: self.carried.local,
                 })),
             };
-            if answer != Some(link.answer) {
-                left.node = link.node;
-                left.answer = answer;
-                if answer.is_some() {
-                    (done_at, steps) = link.done();
+            match had {
+                Some(value) if value == link.answer => at = usize::from(link.next),
+                Some(_) => {
+                    answer = had;
+                    break;
                 }
-                break;
+                None => {
+                    long_way = true;
+                    break;
+                }
             }
-            (done_at, steps) = link.done();
         }
-        self.cpu.counters.verbs += u64::from(steps - steps_before);
+        // Those that only take time may lie on both sides of the last that is allowed.
+        let at = at.min(allowed);
+        let node = chain.links.get(at).map_or(chain.end, |link| link.node);
+        let (done_at, done) = chain.before(at + usize::from(answer.is_some()));
+        self.cpu.counters.verbs += u64::from(done - steps);
         self.cpu.clock = Cycles::new(began.wrapping_add(done_at));
-        left
+        Left {
+            node,
+            answer,
+            long_way,
+        }
     }
 }

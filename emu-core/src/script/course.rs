@@ -216,6 +216,7 @@ impl Course {
         let stopped = loop {
             let may_be_quick = may_be_quick && stage == Stage::Begin;
             if may_be_quick && !watched {
+                let mut long_way = false;
                 let way = &self.ways[number as usize];
                 if way.chain != 0 {
                     let chain = &self.chains[way.chain as usize - 1];
@@ -231,8 +232,9 @@ impl Course {
                     if number == chain.end() {
                         continue;
                     }
+                    long_way = left.long_way;
                 }
-                if let Some(value) = under.quickly(self.ways[number as usize].quick) {
+                if !long_way && let Some(value) = under.quickly(self.ways[number as usize].quick) {
                     self.count_visit(number, under.machine);
                     match self.known(number, value) {
                         Some(next) => number = next,

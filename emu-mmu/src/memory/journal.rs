@@ -22,8 +22,8 @@ type Entry = (Ra, u64, u64);
 /// What each store changed, oldest first. The words are atomic only so that a second host thread, which may
 /// not store meanwhile, could do no worse than lose entries.
 pub(super) struct Journal {
-    /// Three words an entry.
-    words: Box<[AtomicU64]>,
+    /// Where, what it held, what it holds then.
+    words: Box<[[AtomicU64; 3]]>,
     entries: AtomicUsize,
     /// What there was no room for.
     more: Mutex<Vec<Entry>>,
@@ -51,7 +51,7 @@ fn mixed(ra: Ra, value: u64) -> u64 {
 impl Journal {
     fn new() -> Self {
         Journal {
-            words: (0..3 * ROOM).map(|_| AtomicU64::new(0)).collect(),
+            words: (0..ROOM).map(|_| Default::default()).collect(),
             entries: AtomicUsize::new(0),
             more: Mutex::default(),
             hash: AtomicU64::new(0),
@@ -59,18 +59,24 @@ impl Journal {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn note(&self, (ra, old, new): Entry) {
         let number = self.entries.load(Ordering::Relaxed);
         self.entries.store(number + 1, Ordering::Relaxed);
-        match self.words.get(3 * number..3 * number + 3) {
+        match self.words.get(number) {
             Some([at, before, after]) => {
                 at.store(ra.get(), Ordering::Relaxed);
                 before.store(old, Ordering::Relaxed);
                 after.store(new, Ordering::Relaxed);
             }
-            _ => self.more().push((ra, old, new)),
+            None => self.note_more((ra, old, new)),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_more(&self, entry: Entry) {
+        self.more().push(entry);
     }
 
     fn more(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
@@ -78,13 +84,13 @@ impl Journal {
     }
 
     fn entry(&self, number: usize) -> Option<Entry> {
-        match self.words.get(3 * number..3 * number + 3) {
+        match self.words.get(number) {
             Some([at, before, after]) => Some((
                 Ra::new(at.load(Ordering::Relaxed)),
                 before.load(Ordering::Relaxed),
                 after.load(Ordering::Relaxed),
             )),
-            _ => self.more().get(number - ROOM).copied(),
+            None => self.more().get(number - ROOM).copied(),
         }
     }
 
@@ -188,13 +194,11 @@ impl GuestMemory {
                 self.put_u64(ra, old)?;
             }
         }
-        let with_room = 3 * mark.0.min(entries).min(ROOM)..3 * entries.min(ROOM);
+        let with_room = mark.0.min(entries).min(ROOM)..entries.min(ROOM);
         let words = journal.words.get(with_room).unwrap_or_default();
-        for entry in words.rchunks_exact(3) {
-            if let [at, old, _] = entry {
-                let at = Ra::new(at.load(Ordering::Relaxed));
-                self.put_u64(at, old.load(Ordering::Relaxed))?;
-            }
+        for [at, old, _] in words.iter().rev() {
+            let at = Ra::new(at.load(Ordering::Relaxed));
+            self.put_u64(at, old.load(Ordering::Relaxed))?;
         }
         let left = entries.min(mark.0);
         journal.entries.store(left, Ordering::Relaxed);
