@@ -2,10 +2,10 @@
 //!
 //! Owns what is known of them together: the host looks once at whether an interrupt is due, how many steps are
 //! left and what time it is. Stops behind the first that has another answer, and before the first that has no
-//! short way now. Refuses runs that somebody watches.
+//! short way now. Who watches is told of each step as by `quick`.
 
 use super::perform::Under;
-use super::quick::Quick;
+use super::quick::{Quick, Told};
 use super::{Beside, Effect};
 use crate::cost::Cycles;
 
@@ -33,6 +33,8 @@ struct Link {
     begins_at: u64,
     /// The place in the script.
     node: u32,
+    /// What somebody who watches is told of it.
+    told: Told,
 }
 
 impl Link {
@@ -61,15 +63,23 @@ pub(super) struct Left {
     pub answer: Option<u64>,
     /// The verb there has no short way now.
     pub long_way: bool,
+    /// It has begun: who watches was told.
+    pub begun: bool,
+}
+
+/// A verb to be put into a chain.
+pub(super) struct Known {
+    pub op: Op,
+    pub cycles: u64,
+    pub answer: u64,
+    pub told: Told,
+    /// The place that the answer leads to.
+    pub then: u32,
 }
 
 impl Chain {
-    /// The verbs from a place on, which `next` gives: what each place does, its cycles, the answer it had, and the
-    /// place that this leads to. `None` if they are too few.
-    pub fn new(
-        first: u32,
-        mut next: impl FnMut(u32) -> Option<(Op, u64, u64, u32)>,
-    ) -> Option<Self> {
+    /// The verbs from a place on, which `next` gives. `None` if they are too few.
+    pub fn new(first: u32, mut next: impl FnMut(u32) -> Option<Known>) -> Option<Self> {
         let mut chain = Chain {
             links: Vec::new(),
             cycles: 0,
@@ -78,8 +88,11 @@ impl Chain {
             end: first,
         };
         while chain.links.len() < VERBS_MAX
-            && let Some((op, cycles, answer, then)) = next(chain.end)
+            && let Some(known) = next(chain.end)
         {
+            let Known {
+                op, answer, told, ..
+            } = known;
             if matches!(op, Op::Quick(Quick::ReadCpuId)) {
                 let (_, cpu) = *chain.on_cpu.get_or_insert((chain.links.len(), answer));
                 if cpu != answer {
@@ -94,10 +107,11 @@ impl Chain {
                 steps: chain.steps,
                 begins_at: chain.cycles,
                 node: chain.end,
+                told,
             });
-            chain.cycles += cycles;
+            chain.cycles += known.cycles;
             chain.steps += u32::from(is_step);
-            chain.end = then;
+            chain.end = known.then;
         }
         let mut next = chain.links.len() as u16;
         for (at, link) in chain.links.iter_mut().enumerate().rev() {
@@ -148,19 +162,22 @@ impl Chain {
 impl Under<'_, '_> {
     /// Performs a chain from its verb `first` on.
     #[inline(never)]
-    pub fn follow_chain(&mut self, chain: &Chain, first: usize) -> Left {
+    pub fn follow_chain<const WATCHED: bool>(&mut self, chain: &Chain, first: usize) -> Left {
         let (begins_at, steps) = chain.before(first);
         let began = self.cpu.clock.get().wrapping_sub(begins_at);
         let ends = began.wrapping_add(chain.cycles);
-        let steps_left = (self.cpu.stop_after).saturating_sub(self.cpu.counters.verbs);
-        let allowed = match ends >= self.cpu.deadline.get() {
+        let attends = ends >= self.cpu.deadline.get() || WATCHED && self.machine.stopping();
+        let allowed = match attends {
             true => first,
-            false => chain.allowed(first, steps_left, u64::from(self.cpu.id.0)),
+            false => chain.allowed(first, self.steps_left(), u64::from(self.cpu.id.0)),
         };
         let links = &chain.links[..allowed];
         let (mut at, mut answer, mut long_way) = (first, None, false);
         while let Some(link) = links.get(at) {
             let now = began.wrapping_add(link.begins_at);
+            if WATCHED && matches!(link.op, Op::Quick(_)) {
+                self.tell_step(now);
+            }
             let had = match &link.op {
                 Op::Quick(quick) => self.done_shortly(*quick, now, ends),
                 Op::Beside(effect) => Some(effect(Beside {
@@ -170,7 +187,11 @@ impl Under<'_, '_> {
                     local: self.carried.local,
                 })),
             };
+            if WATCHED && had.is_some() {
+                self.tell(link.told);
+            }
             match had {
+                Some(value) if value == link.answer && WATCHED => at += 1,
                 Some(value) if value == link.answer => at = usize::from(link.next),
                 Some(_) => {
                     answer = had;
@@ -186,12 +207,39 @@ impl Under<'_, '_> {
         let at = at.min(allowed);
         let node = chain.links.get(at).map_or(chain.end, |link| link.node);
         let (done_at, done) = chain.before(at + usize::from(answer.is_some()));
-        self.cpu.counters.verbs += u64::from(done - steps);
+        if !WATCHED {
+            self.cpu.counters.verbs += u64::from(done - steps);
+        }
         self.cpu.clock = Cycles::new(began.wrapping_add(done_at));
         Left {
             node,
             answer,
             long_way,
+            begun: WATCHED && long_way,
+        }
+    }
+
+    /// Tells somebody who watches that a step begins.
+    #[inline]
+    fn tell_step(&mut self, now: u64) {
+        let (cpu, Some(watching)) = (&mut *self.cpu, &mut self.watching) else {
+            return;
+        };
+        cpu.counters.verbs += 1;
+        cpu.clock = Cycles::new(now);
+        let step = watching.steps_less_verbs.wrapping_add(cpu.counters.verbs);
+        (watching.watch).step(watching.others.with_running(cpu, step));
+    }
+
+    /// Steps before the one that the engine wants the CPU before.
+    fn steps_left(&self) -> u64 {
+        let verbs = self.cpu.counters.verbs;
+        match &self.watching {
+            Some(watching) => {
+                let begun = watching.steps_less_verbs.wrapping_add(verbs);
+                watching.pause_at.saturating_sub(begun.saturating_add(1))
+            }
+            None => self.cpu.stop_after.saturating_sub(verbs),
         }
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Owns the tree and the guest code, which is called where the tree ends. Refuses to know what a verb does.
 
-use super::chain::{Chain, Op};
+use super::chain::{Chain, Known, Op};
 use super::context::Level;
 use super::perform::{Leave, Under};
-use super::quick::Quick;
+use super::quick::{Quick, Told};
 use super::{Answer, Ending, ScriptYielder, Stage, Verb};
 use crate::ctx::Ctx;
 use crate::exception::Exception;
@@ -188,14 +188,26 @@ impl Course {
     fn make_chain(&mut self, first: u32, machine: &Machine) {
         let next = |node: u32| {
             let (way, node) = (&self.ways[node as usize], &self.nodes[node as usize]);
-            let op = match (&node.next, way.quick) {
-                (Next::Asks(Verb::Beside(effect)), _) => Op::Beside(effect.clone()),
+            if way.then == 0 || way.chain != 0 {
+                return None;
+            }
+            let Next::Asks(verb) = &node.next else {
+                return None;
+            };
+            let op = match (verb, way.quick) {
+                (Verb::Beside(effect), _) => Op::Beside(effect.clone()),
                 (_, Quick::None) => return None,
+                // One that failed is rare.
+                (_, Quick::StoreConditional(..)) if way.value != 1 => return None,
                 (_, quick) => Op::Quick(quick),
             };
-            let known = way.then != 0 && way.chain == 0;
-            let cycles = way.quick.cycles(&machine.costs);
-            known.then_some((op, cycles, way.value, way.then))
+            Some(Known {
+                op,
+                cycles: way.quick.cycles(&machine.costs),
+                answer: way.value,
+                told: Told::of(verb, way.value),
+                then: way.then,
+            })
         };
         let Some(chain) = Chain::new(first, next) else {
             return;
@@ -215,45 +227,50 @@ impl Course {
         let (may_be_quick, watched) = (under.may_be_quick(), under.watching.is_some());
         let stopped = loop {
             let may_be_quick = may_be_quick && stage == Stage::Begin;
-            if may_be_quick && !watched {
-                let mut long_way = false;
-                let way = &self.ways[number as usize];
-                if way.chain != 0 {
-                    let chain = &self.chains[way.chain as usize - 1];
-                    let left = under.follow_chain(chain, usize::from(way.at));
-                    number = left.node;
-                    if let Some(value) = left.answer {
-                        match self.known(number, value) {
-                            Some(next) => number = next,
-                            None => break Stopped::Unknown(value),
-                        }
-                        continue;
-                    }
-                    if number == chain.end() {
-                        continue;
-                    }
-                    long_way = left.long_way;
-                }
-                if !long_way && let Some(value) = under.quickly(self.ways[number as usize].quick) {
-                    self.count_visit(number, under.machine);
+            let (mut long_way, mut begun) = (!may_be_quick, false);
+            let way = &self.ways[number as usize];
+            if may_be_quick && way.chain != 0 {
+                let chain = &self.chains[way.chain as usize - 1];
+                let left = match watched {
+                    true => under.follow_chain::<true>(chain, usize::from(way.at)),
+                    false => under.follow_chain::<false>(chain, usize::from(way.at)),
+                };
+                number = left.node;
+                if let Some(value) = left.answer {
                     match self.known(number, value) {
                         Some(next) => number = next,
                         None => break Stopped::Unknown(value),
                     }
                     continue;
                 }
+                if number == chain.end() {
+                    continue;
+                }
+                (long_way, begun) = (left.long_way, left.begun);
+            }
+            if !long_way
+                && !watched
+                && let Some(value) = under.quickly(self.ways[number as usize].quick)
+            {
+                self.count_visit(number, under.machine);
+                match self.known(number, value) {
+                    Some(next) => number = next,
+                    None => break Stopped::Unknown(value),
+                }
+                continue;
             }
             let node = &self.nodes[number as usize];
             let verb = match &node.next {
                 Next::Asks(verb) => verb,
                 Next::Ends(ending) => break Stopped::Ends(*ending),
             };
-            let quickly = match may_be_quick && watched {
+            let quickly = match watched && !long_way {
                 true => under.quickly_watched(self.ways[number as usize].quick, verb),
                 false => Ok(None),
             };
             let done = match quickly {
                 Ok(Some(value)) => Ok(value),
+                Ok(None) if begun => under.go_on(verb, Stage::Body(0)),
                 Ok(None) => under.perform(verb, node.is_step, stage),
                 Err(leave) => Err(leave),
             };

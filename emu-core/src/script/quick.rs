@@ -8,6 +8,7 @@
 use super::perform::{Leaves, Under};
 use super::{At, Size, Stage, Verb};
 use crate::cost::Cycles;
+use crate::exception::Step;
 use crate::machine::Machine;
 use crate::probe::{Event, Interest};
 use crate::timing::CostTable;
@@ -70,6 +71,34 @@ impl Quick {
     }
 }
 
+/// What is told of a verb that went its short way.
+#[derive(Clone, Copy)]
+pub(super) enum Told {
+    Nothing,
+    Access { ea: Ea, store: bool, step: Step },
+    CpuNumber(Step),
+    Barrier(Barrier, Step),
+}
+
+impl Told {
+    /// What is told where the verb had this answer.
+    pub fn of(verb: &Verb, answer: u64) -> Self {
+        let (at, store, step) = match *verb {
+            Verb::Load(at, _, step) | Verb::LoadReserve(at, step) => (at, false, step),
+            Verb::Store(at, _, _, step) => (at, true, step),
+            Verb::StoreConditional(at, _, step) if answer == 1 => (at, true, step),
+            Verb::ZeroLine(ea, step) => (At::Kernel(ea), true, step),
+            Verb::ReadCpuId(step) => return Told::CpuNumber(step),
+            Verb::Barrier(barrier, step) => return Told::Barrier(barrier, step),
+            _ => return Told::Nothing,
+        };
+        match at {
+            At::Kernel(ea) => Told::Access { ea, store, step },
+            _ => Told::Nothing,
+        }
+    }
+}
+
 impl Under<'_, '_> {
     /// Verbs may go their short way as long as this context runs.
     pub fn may_be_quick(&self) -> bool {
@@ -113,26 +142,23 @@ impl Under<'_, '_> {
         let Some(value) = self.shortly(quick) else {
             return self.go_on(verb, Stage::Body(0)).map(Some);
         };
-        self.tell(verb, value);
+        self.tell(Told::of(verb, value));
         Ok(Some(value))
     }
 
     /// Tells what a verb has done its short way.
-    fn tell(&mut self, verb: &Verb, value: u64) {
-        let (at, store, step) = match *verb {
-            Verb::Load(at, _, step) | Verb::LoadReserve(at, step) => (at, false, step),
-            Verb::Store(at, _, _, step) => (at, true, step),
-            Verb::StoreConditional(at, _, step) if value == 1 => (at, true, step),
-            Verb::ZeroLine(ea, step) => (At::Kernel(ea), true, step),
-            Verb::ReadCpuId(step) => return self.note(|| Event::CpuNumber { step }),
-            Verb::Barrier(barrier, step) => return self.note(|| Event::Barrier { barrier, step }),
-            _ => return,
-        };
-        // It is the one that was used last, so that this is no other use.
-        if let At::Kernel(ea) = at
-            && let Some(ra) = self.cpu.mmu.quick_kernel_hit(ea, store)
-        {
-            self.note(|| Event::Access { ra, store, step });
+    #[inline]
+    pub(super) fn tell(&mut self, told: Told) {
+        match told {
+            Told::Nothing => {}
+            Told::Access { ea, store, step } => {
+                // It is the one that was used last, so that this is no other use.
+                if let Some(ra) = self.cpu.mmu.quick_kernel_hit(ea, store) {
+                    self.note(|| Event::Access { ra, store, step });
+                }
+            }
+            Told::CpuNumber(step) => self.note(|| Event::CpuNumber { step }),
+            Told::Barrier(barrier, step) => self.note(|| Event::Barrier { barrier, step }),
         }
     }
 

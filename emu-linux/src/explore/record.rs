@@ -305,6 +305,7 @@ impl Recorder {
     }
 
     /// What a step does.
+    #[inline]
     fn note(&mut self, cpu: CpuId, event: &Event) {
         let last = self.last.get(cpu.index());
         let Some(step) = last.and_then(|&last| self.steps.get_mut(last)) else {
@@ -399,10 +400,16 @@ impl<'a> Recording<'a> {
     #[inline]
     fn take_heard(&mut self) {
         if self.heard.any.load(Ordering::Relaxed) {
-            self.heard.any.store(false, Ordering::Relaxed);
-            for (cpu, event) in self.heard.events.lock().drain(..) {
-                self.recorder.note(cpu, &event);
-            }
+            self.take_all();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_all(&mut self) {
+        self.heard.any.store(false, Ordering::Relaxed);
+        for (cpu, event) in self.heard.events.lock().drain(..) {
+            self.recorder.note(cpu, &event);
         }
     }
 }

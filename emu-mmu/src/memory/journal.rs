@@ -95,8 +95,17 @@ impl Journal {
     }
 
     /// The hash of what differs now: it follows the entries when it is asked for.
+    #[inline]
     fn hash(&self) -> u64 {
         let entries = self.entries.load(Ordering::Relaxed);
+        match self.hashed.load(Ordering::Relaxed) == entries {
+            true => self.hash.load(Ordering::Relaxed),
+            false => self.follow(entries),
+        }
+    }
+
+    #[inline(never)]
+    fn follow(&self, entries: usize) -> u64 {
         let mut hash = self.hash.load(Ordering::Relaxed);
         for number in self.hashed.load(Ordering::Relaxed)..entries {
             if let Some((ra, old, new)) = self.entry(number) {
@@ -153,6 +162,7 @@ impl GuestMemory {
 
     /// A hash of all that differs from when the journal was started or last undone: equal contents, equal
     /// hash. 0 without a journal.
+    #[inline]
     pub fn journal_hash(&self) -> u64 {
         self.journal.get().map_or(0, Journal::hash)
     }
