@@ -27,6 +27,8 @@ pub(super) struct Touches {
     /// Doublewords of memory, each with 1 added if it was stored to. A step is one access; the last of a storage
     /// interrupt's handler is told with the access that is made again.
     memory: [u64; TOUCHES_MAX],
+    /// The place of each among all that were ever touched, when that was learnt.
+    places: [u32; TOUCHES_MAX],
     count: u8,
     /// There were more: nobody may be without concern.
     pub more: bool,
@@ -43,6 +45,22 @@ impl Touches {
     pub fn memory(&self) -> impl Iterator<Item = (u64, bool)> {
         let touched = &self.memory[..usize::from(self.count)];
         touched.iter().map(|at| (at & !7, at & 1 == 1))
+    }
+
+    /// The same, and each one's place to be learnt.
+    #[inline]
+    pub fn memory_mut(&mut self) -> impl Iterator<Item = (u64, bool, &mut u32)> {
+        let touched = &self.memory[..usize::from(self.count)];
+        let both = touched.iter().zip(&mut self.places);
+        both.map(|(at, place)| (at & !7, at & 1 == 1, place))
+    }
+
+    /// Addresses of the doublewords of memory, and each one's place.
+    #[inline]
+    pub fn places(&self) -> impl Iterator<Item = (u64, u32)> {
+        let touched = &self.memory[..usize::from(self.count)];
+        let both = touched.iter().zip(self.places);
+        both.map(|(at, place)| (at & !7, place))
     }
 
     fn add(&mut self, ra: Ra, store: bool) {

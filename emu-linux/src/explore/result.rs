@@ -3,7 +3,7 @@
 use super::record::digest;
 use super::stage::{Ran, Stage};
 use super::{ExploreError, ExploreScenario};
-use emu_core::explore::{ArenaEnd, Plan};
+use emu_core::explore::{ArenaEnd, Plan, Turn};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -57,12 +57,14 @@ impl Bounds {
         ]
     }
 
-    pub(super) fn allow(&self, plan: &Plan) -> bool {
-        plan.interrupts() <= self.preemptions
-            && plan.wakes() <= self.migrations
-            && plan.switches() <= self.switches
-            && plan.walks() <= self.walks
-            && plan.deviations().len() <= self.departures
+    /// Whether a plan and one more departure is within them.
+    pub(super) fn allow_after(&self, plan: &Plan, turn: Turn) -> bool {
+        let one_if = usize::from;
+        plan.interrupts() + one_if(turn == Turn::Interrupt) <= self.preemptions
+            && plan.wakes() + one_if(matches!(turn, Turn::Wake(_))) <= self.migrations
+            && plan.switches() + one_if(matches!(turn, Turn::SwitchTo(_))) <= self.switches
+            && plan.walks() + one_if(matches!(turn, Turn::Walk(..))) <= self.walks
+            && plan.deviations().len() < self.departures
     }
 }
 

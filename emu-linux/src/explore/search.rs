@@ -83,17 +83,29 @@ impl Search<'_> {
 
     /// Counts a run, and keeps what it broke.
     fn note(&mut self, plan: &Plan, ran: &Ran) {
+        self.count(plan.deviations().len(), ran);
+        self.best.note(plan, ran);
+    }
+
+    /// The same for a plan and one more departure.
+    fn note_departing(&mut self, plan: &Plan, departure: Deviation, ran: &Ran) {
+        self.count(plan.deviations().len() + 1, ran);
+        if ran.tells_anything() {
+            self.best.note(&plan.and(departure), ran);
+        }
+    }
+
+    fn count(&mut self, departures: usize, ran: &Ran) {
         self.schedules += 1;
         self.steps += ran.steps;
         if self.schedules.is_multiple_of(64) {
             let so_far = SoFar {
                 schedules: self.schedules,
                 states: self.states.len() as u64,
-                departures: plan.deviations().len(),
+                departures,
             };
             self.stopped |= !(self.go_on)(so_far);
         }
-        self.best.note(plan, ran);
     }
 
     /// Runs a plan, and notes what each step did.
@@ -129,7 +141,7 @@ impl Search<'_> {
                 self.states.insert(state);
             }
         }
-        self.shared.learn(learnt);
+        self.shared.learn(steps.get_mut(new..).unwrap_or_default());
         if self.bounds.walks > 0 {
             let pages = self.stage.pages();
             self.shared.grown |= pages.len() > self.pages.len();
@@ -192,7 +204,7 @@ impl Search<'_> {
             true
         })?;
         for (departure, ran) in departures.iter().zip(&all).rev() {
-            self.note(&plan.and(*departure), ran);
+            self.note_departing(plan, *departure, ran);
         }
         Ok(())
     }
@@ -224,7 +236,7 @@ impl Search<'_> {
             (number, at, Deviation { step, turn })
         });
         let mut all: Vec<(usize, usize, Deviation)> = all.collect();
-        all.retain(|(_, _, departure)| self.bounds.allow(&plan.and(*departure)));
+        all.retain(|(_, _, departure)| self.bounds.allow_after(plan, departure.turn));
         // Who shares what is learnt from every run with one departure, and from all that are departed from.
         if left == 1 && !first {
             self.stage.begin_in(of.moment);

@@ -27,39 +27,46 @@ impl Touched {
 /// Who touched which doubleword.
 #[derive(Default)]
 pub(super) struct Shared {
-    touched: KeyMap<Touched>,
+    touched: Vec<Touched>,
+    /// Each one's place, by its address.
+    places: KeyMap<u32>,
     /// More turned out to be shared.
     pub grown: bool,
 }
 
 impl Shared {
-    /// Learns from a run.
-    pub fn learn(&mut self, steps: &[StepRecord]) {
+    /// Learns from a run; its steps then know the places of what they touch.
+    pub fn learn(&mut self, steps: &mut [StepRecord]) {
         for step in steps {
-            for (ra, store) in step.touches.memory() {
-                let of = self.touched.entry(ra).or_insert(Touched {
-                    task: step.task,
-                    cpu: step.cpu,
-                    several_tasks: false,
-                    several_cpus: false,
-                    stored: false,
+            let (task, cpu) = (step.task, step.cpu);
+            for (ra, store, place) in step.touches.memory_mut() {
+                *place = *self.places.entry(ra).or_insert_with(|| {
+                    self.touched.push(Touched {
+                        task,
+                        cpu,
+                        several_tasks: false,
+                        several_cpus: false,
+                        stored: false,
+                    });
+                    self.touched.len() as u32 - 1
                 });
+                let of = &mut self.touched[*place as usize];
                 let was = of.by_several(ra);
-                of.several_tasks |= of.task != step.task;
-                of.several_cpus |= of.cpu != step.cpu;
+                of.several_tasks |= of.task != task;
+                of.several_cpus |= of.cpu != cpu;
                 of.stored |= store;
                 self.grown |= was != of.by_several(ra);
             }
         }
     }
 
-    /// Whether another task on this CPU, and whether another CPU, could tell when the step is made.
+    /// Whether another task on this CPU, and whether another CPU, could tell when the step is made, which was learnt.
     pub fn is_visible(&self, step: &StepRecord, cpus: u16) -> (bool, bool) {
         let touches = &step.touches;
         let everybody = touches.mmu || touches.more;
         let mut to = (everybody || touches.cpu_number && cpus > 1, everybody);
-        for (ra, _) in touches.memory() {
-            let of = self.touched.get(&ra);
+        for (ra, place) in touches.places() {
+            let of = self.touched.get(place as usize);
             let (task, cpu) = of.map_or((false, false), |of| of.by_several(ra));
             to = (to.0 || task, to.1 || cpu);
         }

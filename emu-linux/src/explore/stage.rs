@@ -121,6 +121,13 @@ pub(super) struct Ran {
     pub broke_at: Vec<(&'static str, u64)>,
 }
 
+impl Ran {
+    /// Something broke, or it did not end of itself.
+    pub fn tells_anything(&self) -> bool {
+        !self.broken.is_empty() || !matches!(self.end, ArenaEnd::Quiet | ArenaEnd::Halted)
+    }
+}
+
 impl Stage {
     pub fn new(
         scenario: &ExploreScenario,

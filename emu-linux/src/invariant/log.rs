@@ -97,7 +97,7 @@ impl Log {
 
     /// A CPU goes on with another task than this.
     pub fn switched_from(&mut self, task: u64) {
-        if self.names.get(&task).is_some_and(|name| name.exited) {
+        if !self.brief && self.names.get(&task).is_some_and(|name| name.exited) {
             Arc::make_mut(&mut self.names).remove(&task);
         }
     }
