@@ -19,6 +19,7 @@ type Inbox = (Vec<TlbInvalidate>, Option<u64>);
 #[derive(Default)]
 pub struct Mark {
     memory: JournalMark,
+    #[expect(clippy::vec_box, reason = "they change places with the arena's")]
     cpus: Vec<Box<Cpu>>,
     places: Vec<Place>,
     ticked: Vec<u64>,
