@@ -189,7 +189,8 @@ fn what_is_left_out_breaks_nothing_else() {
     for (id, name, cpus, bound) in [
         ("sleeping-callback", "switch-flush", 1, 2),
         ("set-memory-replacing", "mmotm", 1, 2),
-        ("set-memory-replacing", "mainline-6.1", 2, 1),
+        ("set-memory-replacing", "mainline-6.1", 2, 2),
+        ("mprotect-vs-fault", "mmotm", 2, 2),
         ("mprotect-vs-fault", "switch-flush", 1, 1),
     ] {
         let few = exhaustive(id, name, cpus, bound);
