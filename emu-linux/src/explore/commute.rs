@@ -5,7 +5,7 @@
 //! for the Verification of Concurrent Systems", LNCS 1032, 1996, section 5). Both runs have the same number of
 //! departures, so a bound on them leaves out neither or both. Refuses to know what a departure is.
 
-use super::record::StepRecord;
+use super::step::StepRecord;
 use crate::key_map::KeyMap;
 use emu_core::CpuId;
 

@@ -1,7 +1,7 @@
 //! The interleavings of a few tasks, searched for what breaks an invariant.
 //!
 //! Owns the scenarios (`scenario`, `program`), the stage on which they are run over and over (`stage`), what
-//! steps touch (`record`), and the search (`search`). Refuses verdicts of its own: what is broken the checkers
+//! steps touch (`record`, `step`), and the search (`search`). Refuses verdicts of its own: what is broken the checkers
 //! of [`crate::invariant`] say.
 
 mod commute;
@@ -18,6 +18,7 @@ mod search;
 mod set_up;
 mod shared;
 mod stage;
+mod step;
 #[cfg(test)]
 mod timing_tests;
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! One schedule again, step by step, from its string.
 
-use super::record::{StepRecord, digest};
 use super::result::LATE;
 use super::scenario::explore_scenarios;
 use super::stage::{ExploreError, Stage};
+use super::step::{StepRecord, digest};
 use crate::config::nearest;
 use crate::lazy_mmu::policy::{policies, policy};
 use crate::report::ViolationReport;

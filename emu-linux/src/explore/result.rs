@@ -1,7 +1,7 @@
 //! What an exploration is asked for and what it came to.
 
-use super::record::digest;
 use super::stage::{Ran, Stage};
+use super::step::digest;
 use super::{ExploreError, ExploreScenario};
 use emu_core::explore::{ArenaEnd, Plan, Turn};
 use serde::{Deserialize, Serialize};

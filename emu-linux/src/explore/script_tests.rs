@@ -1,9 +1,9 @@
 //! What is done by script, and what is run once for several, comes to what guest code run for each comes to.
 
 use super::explore_scenarios;
-use super::record::{StepRecord, digest};
 use super::scenario::ExploreScenario;
 use super::stage::{Ran, Stage};
+use super::step::{StepRecord, digest};
 use crate::lazy_mmu::policy::policy;
 use emu_core::CpuId;
 use emu_core::explore::{ArenaEnd, Deviation, Plan, Turn};

@@ -1,6 +1,6 @@
 //! Which doublewords several tasks, or several CPUs, touch: what a search finds on its way.
 
-use super::record::StepRecord;
+use super::step::StepRecord;
 use crate::key_map::KeyMap;
 use crate::memmap;
 use emu_core::CpuId;

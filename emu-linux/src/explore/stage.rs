@@ -4,9 +4,14 @@
 //! Owns what makes one run from there like the first: the arena brings the machine back, this the kernel
 //! model's own records and the checkers.
 
-use super::record::{Heard, Recorder, Recording, StepRecord};
+mod moments;
+
+pub(super) use moments::MomentId;
+
+use super::record::{Heard, Recorder, Recording};
 use super::scenario::ExploreScenario;
 use super::set_up::{arena, set_up};
+use super::step::StepRecord;
 use crate::config::{KernelVersion, Pages, RunConfig, RunError};
 use crate::disturbance::TIMER_PERIOD_MAX;
 use crate::invariant::{Monitor, MonitorMark};
@@ -17,9 +22,10 @@ use crate::machine::{machine_config, machine_of};
 use crate::task::KernelVectors;
 use crate::timing::Timing;
 use crate::tracepoint;
-use emu_core::explore::{Arena, ArenaEnd, ArenaError, Deviation, Mark, Plan};
+use emu_core::explore::{Arena, ArenaEnd, ArenaError, Deviation, Plan};
 use emu_core::{Clocked, CpuId, Cycles, Engine};
 use emu_mmu::{Ea, MemoryError, MmuGeometry, Replacement, TlbGeometry};
+use moments::Moment;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -80,15 +86,6 @@ pub(super) struct Stage {
     heard: Arc<Heard>,
 }
 
-/// A moment of a run: the machine's, the checkers', the kernel model's own.
-struct Moment {
-    /// How many there were with it.
-    made: u64,
-    machine: Mark,
-    monitor: MonitorMark,
-    kept: KeptValues,
-}
-
 /// Where a recorded run parts from another.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parting {
@@ -106,10 +103,6 @@ pub(super) struct Branch {
     /// The moment in which it parted.
     pub moment: Option<MomentId>,
 }
-
-/// A moment that a stage remembers, or remembered: its place, and which of those that had it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct MomentId(usize, u64);
 
 /// What one run came to.
 pub(super) struct Ran {
@@ -324,67 +317,6 @@ impl Stage {
         drop(monitor);
         self.arena.machine().set_interest(Monitor::INTEREST);
         self.arena.begin()
-    }
-
-    /// Runs begin from now on in a moment, if it is remembered still; else where all begin. Those later than it are
-    /// forgotten.
-    pub fn begin_in(&mut self, moment: Option<MomentId>) {
-        let remembered = moment.filter(|&MomentId(number, made)| {
-            let there = self.moments[..self.depth].get(number);
-            there.is_some_and(|there| there.made == made) && !self.arena.knows_too_much()
-        });
-        self.depth = remembered.map_or(0, |MomentId(number, _)| number + 1);
-    }
-
-    /// Brings everything back to where runs begin now.
-    fn begin_again(&mut self) -> Result<(), ArenaError> {
-        match self.depth {
-            0 => self.begin(),
-            _ => self.return_to_parting(),
-        }
-    }
-
-    /// Remembers this moment.
-    fn part(&mut self) -> Result<MomentId, ArenaError> {
-        if self.moments.len() == self.depth {
-            self.moments.push(Moment {
-                machine: Mark::default(),
-                monitor: MonitorMark::new(),
-                kept: self.kept,
-                made: 0,
-            });
-        }
-        self.made += 1;
-        let moment = &mut self.moments[self.depth];
-        self.arena.mark(&mut moment.machine)?;
-        self.monitor.lock().mark(&mut moment.monitor);
-        moment.kept = self.linux.kept.values();
-        moment.made = self.made;
-        self.depth += 1;
-        Ok(MomentId(self.depth - 1, self.made))
-    }
-
-    /// Returns to the last moment that is remembered.
-    fn return_to_parting(&mut self) -> Result<(), ArenaError> {
-        let Some(moment) = self.moments[..self.depth].last() else {
-            return Ok(());
-        };
-        self.arena.return_to(&moment.machine)?;
-        self.monitor.lock().return_to(&moment.monitor);
-        self.linux.kept.set(&moment.kept);
-        Ok(())
-    }
-
-    /// Returns to the last moment that is remembered, which is this one, and forgets it.
-    fn return_for_good(&mut self, MomentId(number, _): MomentId) -> Result<(), ArenaError> {
-        self.depth = number;
-        let Some(moment) = self.moments.get_mut(number) else {
-            return Ok(());
-        };
-        self.arena.return_for_good(&mut moment.machine)?;
-        self.monitor.lock().return_for_good(&mut moment.monitor);
-        self.linux.kept.set(&moment.kept);
-        Ok(())
     }
 
     /// What a run came to that has ended.
