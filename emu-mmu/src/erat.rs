@@ -146,13 +146,7 @@ impl Erat {
     pub(crate) fn copy_from(&mut self, other: &Self) {
         (self.geometry, self.present) = (other.geometry, other.present);
         self.tags.clone_from(&other.tags);
-        self.slots.resize(other.slots.len(), Slot::default());
-        for ((to, from), tag) in self.slots.iter_mut().zip(&other.slots).zip(&other.tags) {
-            // What an empty slot holds is never looked at.
-            if *tag != 0 {
-                *to = *from;
-            }
-        }
+        self.slots.clone_from(&other.slots);
         self.rows.copy_from(&other.rows);
         self.pages.copy_from(&other.pages);
         self.replacer.copy_from(&other.replacer);

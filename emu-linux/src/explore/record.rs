@@ -198,10 +198,9 @@ impl Recorder {
                 0 => 0,
                 waiting => could_pull(memory, waiting, linux.cpus),
             },
-            memory: memory.journal_hash(),
             state: match self.hashes_states {
                 true => self.state_hash(linux, view),
-                false => 0,
+                false => memory.journal_hash(),
             },
         });
     }

@@ -60,7 +60,7 @@ fn told(stage: &mut Stage, plan: &Plan) -> (Outcome, Vec<(&'static str, u64)>, u
     let mut trace: Vec<StepRecord> = Vec::new();
     let ran = stage.run(plan, Some(&mut trace)).unwrap();
     let broke_at = ran.broke_at.clone();
-    let memory = trace.iter().map(|step| step.memory).collect();
+    let memory = trace.iter().map(|step| step.state).collect();
     (outcome(ran), broke_at, digest(&trace), memory)
 }
 

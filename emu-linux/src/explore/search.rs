@@ -32,7 +32,7 @@ const STEPS_OF_THE_HUNG: u64 = 2_000;
 const STEPS_WITHOUT_TICK: u64 = super::set_up::LIMITS.steps_between_ticks;
 
 /// Recorded runs that are made together, and kept until each was departed from.
-const RUN_TOGETHER: usize = 16;
+const RUN_TOGETHER: usize = 6;
 
 /// Recorded runs after which a search that turns out to lack something goes on to its end before it begins anew.
 const RECORDED_IN_VAIN_MAX: u64 = 500;
@@ -129,13 +129,9 @@ impl Search<'_> {
             let from = plan.deviations().last().map_or(0, |d| d.step);
             steps.retain(|step| step.step <= from + STEPS_OF_THE_HUNG);
         }
-        let state = |step: &StepRecord| match self.seen {
-            Some(_) => step.state,
-            None => step.memory,
-        };
         let learnt = steps.get(new..).unwrap_or_default();
         let mut before = None;
-        for state in learnt.iter().map(state) {
+        for state in learnt.iter().map(|step| step.state) {
             if before.replace(state) != Some(state) {
                 self.states.insert(state);
             }

@@ -84,9 +84,7 @@ pub(super) struct StepRecord {
     pub ready: u64,
     /// CPUs that wait and would find a task to pull, a bit each.
     pub could_pull: u64,
-    /// Hash of memory before it.
-    pub memory: u64,
-    /// Hash of everything before it that what follows depends on; 0 unless it was asked for.
+    /// Hash of memory before it; where that was asked for, of everything that what follows depends on.
     pub state: u64,
 }
 
