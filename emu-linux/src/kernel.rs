@@ -8,7 +8,7 @@ use crate::disturbance::Disturbances;
 use crate::functions::{Func, FunctionCosts};
 use crate::hash_lpar::block_remove_is_offered;
 use crate::injection::FailedAllocation;
-use crate::invariant::Monitor;
+use crate::invariant::SharedMonitor;
 use crate::kept::Kept;
 use crate::latency::Latencies;
 use crate::layout::{Layout, va};
@@ -72,7 +72,7 @@ pub struct Linux {
     pub(crate) disturbances: Disturbances,
     pub(crate) counters: Counters,
     pub(crate) open_batches: Mutex<Option<Vec<u64>>>,
-    pub(crate) monitor: Option<Arc<Mutex<Monitor>>>,
+    pub(crate) monitor: Option<Arc<SharedMonitor>>,
     pub(crate) symbols: SymbolTable,
     pub(crate) log: Mutex<KernelLog>,
     /// What it asks again that lies beside guest memory.
@@ -144,7 +144,7 @@ impl Linux {
         pages: Pages,
         shape: &MachineConfig,
         policy: Box<dyn LazyMmuPolicy>,
-        monitor: Option<Arc<Mutex<Monitor>>>,
+        monitor: Option<Arc<SharedMonitor>>,
         balance: bool,
     ) -> Result<Self, RunError> {
         let (machine, costs) = (machine_of(config, version)?.name().to_owned(), &shape.costs);
@@ -154,7 +154,7 @@ impl Linux {
         let functions = FunctionCosts::new(&shape.costs)
             .map_err(|name| RunError::Symbols(format!("no instruction count for `{name}`")))?;
         if let Some(monitor) = &monitor {
-            monitor.lock().page_tables(&layout);
+            monitor.with(|monitor| monitor.page_tables(&layout));
         }
         let segment = match costs.segments_1t {
             0 => SegmentSize::S256M,
@@ -280,7 +280,7 @@ impl Linux {
     fn trace_told(&self, cx: &Ctx<'_>, tracepoint: Tracepoint) {
         if let Some(monitor) = &self.monitor {
             cx.beside(monitor, move |monitor, at| {
-                monitor.lock().tracepoint(moment_at(at), tracepoint);
+                monitor.with(|monitor| monitor.tracepoint(moment_at(at), tracepoint));
                 0
             });
         }

@@ -6,7 +6,7 @@ mod work;
 
 use crate::config::{Progress, RunConfig, RunError, ScheduleChoice, Source, nearest};
 use crate::disturbance::Disturbances;
-use crate::invariant::Monitor;
+use crate::invariant::{Monitor, SharedMonitor};
 use crate::kernel::Linux;
 use crate::kernel_path;
 use crate::latency::Latencies;
@@ -81,7 +81,7 @@ pub fn run_policy(
     let machine = machine_of(config, version)?;
     let shape = machine_config(config, &machine, pages, cpus)?;
     let monitor = config.check.then(|| {
-        Arc::new(Mutex::new(Monitor::new(
+        Arc::new(SharedMonitor::new(Monitor::new(
             shape.hpt.base(),
             shape.hpt.groups_log2(),
         )))
@@ -120,14 +120,15 @@ pub fn run_policy(
     if let Some(monitor) = &monitor {
         let now = end.cpus.first().map_or(Cycles::ZERO, |cpu| cpu.clock);
         if oops.is_some() {
-            monitor.lock().cut_short();
+            monitor.with(Monitor::cut_short);
         }
-        monitor.lock().end_of_run(Moment {
+        let end = Moment {
             cpu: CpuId(0),
             now,
             task: 0,
             pid: 0,
-        });
+        };
+        monitor.with(|monitor| monitor.end_of_run(end));
     }
     if oops.is_none() {
         linux.check_injections()?;
@@ -176,7 +177,7 @@ fn finish(
 }
 
 /// The observer that hands hardware events to the checkers.
-struct Watch(Arc<Mutex<Monitor>>);
+struct Watch(Arc<SharedMonitor>);
 
 impl Observer for Watch {
     fn interest(&self) -> Interest {
@@ -188,7 +189,7 @@ impl Observer for Watch {
     }
 
     fn observe(&mut self, cpu: CpuId, now: Cycles, event: Event) {
-        self.0.lock().hardware(cpu, now, event);
+        self.0.with(|monitor| monitor.hardware(cpu, now, event));
     }
 }
 
@@ -277,7 +278,7 @@ impl Linux {
         self.come_online(cx, first.is_some())?;
         if let Some(first) = first {
             if let Some(monitor) = &self.monitor {
-                monitor.lock().boot_done();
+                monitor.with(Monitor::boot_done);
             }
             first(self, cx)?;
         }
@@ -337,11 +338,12 @@ fn collect(
         kernel_log: linux.log.lock().lines(crate::printk::Timestamps::Off),
     };
     if let Some(monitor) = &linux.monitor {
-        let monitor = monitor.lock();
-        report.violations = monitor.violations();
-        report.counters.flushes_repeated = monitor.flushes_repeated();
-        report.entries_queued = Some(monitor.queued());
-        report.entries_flushed = Some(monitor.flushed());
+        monitor.with(|monitor| {
+            report.violations = monitor.violations();
+            report.counters.flushes_repeated = monitor.flushes_repeated();
+            report.entries_queued = Some(monitor.queued());
+            report.entries_flushed = Some(monitor.flushed());
+        });
     }
     if let Work::Trace {
         importer,

@@ -100,7 +100,7 @@ impl Linux {
         if let Some(monitor) = &self.monitor {
             let (task, comm) = (stack.get(), spec.comm.clone());
             cx.beside(monitor, move |monitor, _| {
-                monitor.lock().name_task(task, &comm, pid as u32);
+                monitor.with(|monitor| monitor.name_task(task, &comm, pid as u32));
                 0
             });
         }

@@ -31,7 +31,8 @@ fn busy_that_is_left_set_is_stuck_and_busy_given_back_is_not() {
                 Ok(())
             });
             assert_eq!(linux.broken(), broken, "{version:?}");
-            if let Some(stuck) = linux.monitor.as_ref().unwrap().lock().violations().first() {
+            let monitor = linux.monitor.as_ref().unwrap();
+            if let Some(stuck) = monitor.with(|monitor| monitor.violations()).first() {
                 let told = &stuck.first.message;
                 assert!(told.starts_with("the BUSY bit of the PTE at 0x"), "{told}");
             }

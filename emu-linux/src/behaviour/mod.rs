@@ -12,7 +12,7 @@ mod per_cpu;
 mod vmalloc_areas;
 
 use crate::config::{KernelVersion, RunConfig};
-use crate::invariant::Monitor;
+use crate::invariant::{Monitor, SharedMonitor};
 use crate::kernel::Linux;
 use crate::lazy_mmu::policy;
 use crate::machine::{machine_config, machine_of};
@@ -20,7 +20,6 @@ use crate::mm::Mm;
 use crate::task::{KernelVectors, TaskSpec};
 use emu_core::{Clocked, CpuId, Ctx, Cycles, Engine, Event, Interest, Observer, Run, RunEnd};
 use emu_mmu::{Ea, PageSize};
-use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// A kernel to run a piece of guest code on.
@@ -53,7 +52,7 @@ impl Bench {
         self,
         body: impl FnOnce(&Arc<Linux>, &mut Ctx<'_>) -> Run<()> + Send + 'static,
     ) -> (Arc<Linux>, RunEnd) {
-        struct Watch(Arc<Mutex<Monitor>>);
+        struct Watch(Arc<SharedMonitor>);
         impl Observer for Watch {
             fn interest(&self) -> Interest {
                 Monitor::INTEREST
@@ -62,14 +61,14 @@ impl Bench {
                 Monitor::QUIET
             }
             fn observe(&mut self, cpu: CpuId, now: Cycles, event: Event) {
-                self.0.lock().hardware(cpu, now, event);
+                self.0.with(|monitor| monitor.hardware(cpu, now, event));
             }
         }
         let pages = self.config.pages.unwrap_or_default();
         let machine = machine_of(&self.config, self.version).unwrap();
         let shape = machine_config(&self.config, &machine, pages, 1).unwrap();
         let monitor = Monitor::new(shape.hpt.base(), shape.hpt.groups_log2());
-        let monitor = Arc::new(Mutex::new(monitor));
+        let monitor = Arc::new(SharedMonitor::new(monitor));
         let rule = policy::policy(&self.config.policy).unwrap();
         let linux = Linux::new(
             &self.config,
@@ -118,13 +117,9 @@ impl Bench {
 impl Linux {
     /// Names of the rules broken so far.
     fn broken(&self) -> Vec<String> {
-        let monitor = self
-            .monitor
-            .as_ref()
-            .expect("every bench has a monitor")
-            .lock();
-        monitor
-            .violations()
+        let monitor = self.monitor.as_ref().expect("every bench has a monitor");
+        let violations = monitor.with(|monitor| monitor.violations());
+        violations
             .into_iter()
             .map(|violation| violation.kind)
             .collect()
@@ -133,7 +128,7 @@ impl Linux {
     /// How often a rule broke so far.
     fn times_broken(&self, kind: &str) -> u64 {
         let monitor = self.monitor.as_ref().expect("every bench has a monitor");
-        let violations = monitor.lock().violations();
+        let violations = monitor.with(|monitor| monitor.violations());
         let count = |v: &crate::report::ViolationReport| v.count;
         violations.iter().find(|v| v.kind == kind).map_or(0, count)
     }

@@ -2,7 +2,7 @@
 
 use super::step::{StepRecord, Touches};
 use crate::config::Preempt;
-use crate::invariant::Monitor;
+use crate::invariant::{Monitor, SharedMonitor};
 use crate::kernel::Linux;
 use crate::layout::pa;
 use crate::memmap::{field, pcpu, percpu, task};
@@ -34,7 +34,7 @@ fn could_pull(memory: &GuestMemory, waiting: u64, cpus: u16) -> u64 {
 
 /// Listens to the machine for the checkers and, in a recorded run, for the steps.
 pub(super) struct Recorder {
-    monitor: Arc<Mutex<Monitor>>,
+    monitor: Arc<SharedMonitor>,
     hpt: Hpt,
     steps: Vec<StepRecord>,
     /// Room for the steps of other runs.
@@ -69,13 +69,15 @@ impl Recorder {
             // Like no other.
             None => (self.steps.len(), std::ptr::from_ref(self).addr()).hash(&mut to),
         }
-        self.monitor.lock().state_hash().hash(&mut to);
+        self.monitor
+            .with(|monitor| monitor.state_hash())
+            .hash(&mut to);
         linux.kept.values().hash_state(&mut to);
         to.finish()
     }
 
-    pub fn new(monitor: Arc<Mutex<Monitor>>, hpt: Hpt) -> Self {
-        let news = monitor.lock().news();
+    pub fn new(monitor: Arc<SharedMonitor>, hpt: Hpt) -> Self {
+        let news = monitor.with(|monitor| monitor.news());
         Recorder {
             monitor,
             hpt,
@@ -102,7 +104,7 @@ impl Recorder {
         self.steps.clear();
         self.last.clear();
         self.broke_at.clear();
-        self.told = self.monitor.lock().told();
+        self.told = self.monitor.with(|monitor| monitor.told());
         self.heard = self.news.load(Ordering::Relaxed);
     }
 
@@ -119,7 +121,7 @@ impl Recorder {
             self.last.resize(self.last.len().max(cpu + 1), usize::MAX);
             self.last[cpu] = index;
         }
-        let broken = self.monitor.lock().broken();
+        let broken = self.monitor.with(|monitor| monitor.broken());
         let so_far = broke_at.iter().filter(|(kind, _)| broken.contains(kind));
         self.broke_at.extend(so_far);
     }
@@ -152,17 +154,18 @@ impl Recorder {
 
     #[cold]
     fn note_news(&mut self) {
-        let monitor = self.monitor.lock();
-        if std::mem::replace(&mut self.told, monitor.told()) != monitor.told()
+        let (told, broken) =
+            (self.monitor).with(|monitor| (monitor.told(), monitor.broken_count()));
+        if std::mem::replace(&mut self.told, told) != told
             && let Some(step) = self.steps.last_mut()
         {
             step.touches.mmu = true;
         }
-        if monitor.broken_count() == self.broke_at.len() {
+        if broken == self.broke_at.len() {
             return;
         }
         let step = self.steps.last().map_or(0, |step| step.step);
-        for kind in monitor.broken() {
+        for kind in self.monitor.with(|monitor| monitor.broken()) {
             if self.broke_at.iter().all(|(known, _)| *known != kind) {
                 self.broke_at.push((kind, step));
             }
@@ -258,7 +261,7 @@ pub(super) struct Heard {
 /// The recorder as the machine knows it.
 pub(super) struct Listener {
     pub heard: Arc<Heard>,
-    pub monitor: Arc<Mutex<Monitor>>,
+    pub monitor: Arc<SharedMonitor>,
 }
 
 impl Observer for Listener {
@@ -275,7 +278,8 @@ impl Observer for Listener {
             self.heard.events.lock().push((cpu, event));
             self.heard.any.store(true, Ordering::Relaxed);
         }
-        self.monitor.lock().hardware(cpu, now, event);
+        self.monitor
+            .with(|monitor| monitor.hardware(cpu, now, event));
     }
 }
 

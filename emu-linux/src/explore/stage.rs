@@ -14,7 +14,7 @@ use super::set_up::{arena, set_up};
 use super::step::StepRecord;
 use crate::config::{KernelVersion, Pages, RunConfig, RunError};
 use crate::disturbance::TIMER_PERIOD_MAX;
-use crate::invariant::{Monitor, MonitorMark};
+use crate::invariant::{Monitor, MonitorMark, SharedMonitor};
 use crate::kept::KeptValues;
 use crate::kernel::Linux;
 use crate::lazy_mmu::LazyMmuPolicy;
@@ -70,7 +70,7 @@ pub enum ExploreError {
 pub(super) struct Stage {
     arena: Arena,
     linux: Arc<Linux>,
-    monitor: Arc<Mutex<Monitor>>,
+    monitor: Arc<SharedMonitor>,
     base: MonitorMark,
     kept: KeptValues,
     /// Where runs with the same beginning part, each later in the run than the one before; those behind the first
@@ -150,7 +150,7 @@ impl Stage {
         let mut shape = machine_config(&config, &machine, Pages::K4, cpus)?;
         shape.geometry = GEOMETRY;
         let (base, groups) = (shape.hpt.base(), shape.hpt.groups_log2());
-        let monitor = Arc::new(Mutex::new(Monitor::new(base, groups)));
+        let monitor = Arc::new(SharedMonitor::new(Monitor::new(base, groups)));
         let recorder = Recorder::new(monitor.clone(), shape.hpt);
         let mut linux = Linux::new(
             &config,
@@ -192,11 +192,10 @@ impl Stage {
         let arena = arena(engine, &linux, scenario, &made, &dormant)?;
         let kept = linux.kept.values();
         let mut base = MonitorMark::new();
-        {
-            let mut monitor = monitor.lock();
+        monitor.with(|monitor| {
             monitor.keep_past();
             monitor.mark(&mut base);
-        }
+        });
         Ok(Stage {
             kept,
             moments: Vec::new(),
@@ -219,6 +218,8 @@ impl Stage {
         plan: &Plan,
         trace: Option<&mut Vec<StepRecord>>,
     ) -> Result<Ran, ExploreError> {
+        let monitor = self.monitor.clone();
+        let _held = monitor.hold();
         self.begin()?;
         let Some(trace) = trace else {
             let (end, steps) = self.arena.finish(plan, None)?;
@@ -255,6 +256,8 @@ impl Stage {
         (trace, broke_at): (&[StepRecord], &[(&'static str, u64)]),
         partings: &[Parting],
     ) -> Result<Vec<Branch>, ExploreError> {
+        let monitor = self.monitor.clone();
+        let _held = monitor.hold();
         self.begin_again()?;
         let mut all = Vec::new();
         for &Parting { departure, from } in partings {
@@ -287,6 +290,8 @@ impl Stage {
         departures: &[Deviation],
         each: &mut dyn FnMut(usize, Ran) -> bool,
     ) -> Result<(), ExploreError> {
+        let monitor = self.monitor.clone();
+        let _held = monitor.hold();
         self.begin_again()?;
         for (number, departure) in departures.iter().enumerate() {
             let ended = self.arena.go_to(plan, departure.step)?;
@@ -311,30 +316,32 @@ impl Stage {
     fn begin(&mut self) -> Result<(), ArenaError> {
         self.depth = 0;
         self.linux.begin_again(&self.kept);
-        let mut monitor = self.monitor.lock();
-        monitor.return_to(&self.base);
-        monitor.keep_history(self.tells);
-        drop(monitor);
+        self.monitor.with(|monitor| {
+            monitor.return_to(&self.base);
+            monitor.keep_history(self.tells);
+        });
         self.arena.machine().set_interest(Monitor::INTEREST);
         self.arena.begin()
     }
 
     /// What a run came to that has ended.
     fn ran(&mut self, end: ArenaEnd, steps: u64, broke_at: Vec<(&'static str, u64)>) -> Ran {
-        let mut monitor = self.monitor.lock();
-        if end != ArenaEnd::Quiet {
-            monitor.cut_short();
-        }
-        monitor.end_of_run(tracepoint::Moment {
-            cpu: CpuId(0),
-            now: Cycles::ZERO,
-            task: 0,
-            pid: 0,
+        let broken = self.monitor.with(|monitor| {
+            if end != ArenaEnd::Quiet {
+                monitor.cut_short();
+            }
+            monitor.end_of_run(tracepoint::Moment {
+                cpu: CpuId(0),
+                now: Cycles::ZERO,
+                task: 0,
+                pid: 0,
+            });
+            monitor.broken()
         });
         Ran {
             end,
             steps,
-            broken: monitor.broken(),
+            broken,
             broke_at,
         }
     }
@@ -388,7 +395,7 @@ impl Stage {
 
     /// What broke in the last run, with what led to it.
     pub fn violations(&self) -> Vec<crate::report::ViolationReport> {
-        self.monitor.lock().violations()
+        self.monitor.with(|monitor| monitor.violations())
     }
 
     /// Steps that all runs so far made together.

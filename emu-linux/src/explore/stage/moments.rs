@@ -52,7 +52,8 @@ impl Stage {
         self.made += 1;
         let moment = &mut self.moments[self.depth];
         self.arena.mark(&mut moment.machine)?;
-        self.monitor.lock().mark(&mut moment.monitor);
+        self.monitor
+            .with(|monitor| monitor.mark(&mut moment.monitor));
         moment.kept = self.linux.kept.values();
         moment.made = self.made;
         self.depth += 1;
@@ -65,7 +66,8 @@ impl Stage {
             return Ok(());
         };
         self.arena.return_to(&moment.machine)?;
-        self.monitor.lock().return_to(&moment.monitor);
+        self.monitor
+            .with(|monitor| monitor.return_to(&moment.monitor));
         self.linux.kept.set(&moment.kept);
         Ok(())
     }
@@ -80,7 +82,7 @@ impl Stage {
             return Ok(());
         };
         self.arena.return_for_good(&mut moment.machine)?;
-        self.monitor.lock().return_for_good(&mut moment.monitor);
+        (self.monitor).with(|monitor| monitor.return_for_good(&mut moment.monitor));
         self.linux.kept.set(&moment.kept);
         Ok(())
     }
