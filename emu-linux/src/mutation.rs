@@ -1,4 +1,5 @@
-//! Bugs put into the kernel model on purpose, so that tests can see the checkers catch them.
+//! Bugs put into the kernel model on purpose, so that tests can see the checkers catch them; and a repair, so that
+//! they can see what it closes.
 //!
 //! Owns their names and the question whether one is in. Only this crate's tests can put one in: anywhere else
 //! the answer is a constant.
@@ -24,6 +25,8 @@ pub(crate) enum Mutation {
     KeepPresent,
     /// The CPU's batch is looked up before preemption is disabled.
     LookUpEarly,
+    /// Not a bug but its repair: no flush believes that an address space has run on this CPU only.
+    NeverLocal,
 }
 
 impl Linux {

@@ -308,6 +308,6 @@ impl Linux {
     /// 6.1, so kernel flushes are global in both.
     fn mm_is_local(&self, cx: &mut Ctx<'_>, mm: Mm, cpu: CpuId) -> Run<bool> {
         let mask = cx.load_u64(mm.cpumask(), "mm_is_thread_local: cpumask")?;
-        Ok(mask == 1 << cpu.0)
+        Ok(mask == 1 << cpu.0 && !self.mutated(Mutation::NeverLocal))
     }
 }

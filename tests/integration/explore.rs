@@ -87,6 +87,21 @@ fn a_pte_replaced_by_what_was_read_races_with_a_hash_fault_whatever_the_rule() {
     assert!(cell.violations.is_empty(), "{cell:?}");
 }
 
+/// A flush that looks at the mask of CPUs before its entry is gone misses a CPU that begins in between.
+#[test]
+fn a_thread_that_begins_during_a_local_flush_keeps_its_translation() {
+    let cell = exhaustive("munmap-vs-thread", "mainline-6.16-fixed", 2, 2);
+    let kinds: Vec<&str> = cell.violations.iter().map(|v| v.kind.as_str()).collect();
+    assert_eq!(kinds, ["stale-translation"]);
+    let stale = found(&cell, "stale-translation").unwrap();
+    assert_eq!(
+        stale.replay,
+        "munmap-vs-thread/mainline-6.16-fixed/2/emx2:4v.3,27.2~1355ddad"
+    );
+    let one = exhaustive("munmap-vs-thread", "mainline-6.16-fixed", 1, 2);
+    assert!(one.violations.is_empty(), "{one:?}");
+}
+
 /// The races that the thread and its analysis derive by hand, each by the schedule that the search gave.
 #[test]
 fn the_races_of_the_thread_replay_as_recorded() {

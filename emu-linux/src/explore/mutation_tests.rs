@@ -1,13 +1,22 @@
 //! Each bug that is put into the kernel model is found, by the name of the rule that it breaks.
 
-use super::{Bounds, ExploreScenario, Strategy, explore};
+use super::{Bounds, ExploreScenario, Strategy, explore, explore_scenarios};
 use crate::lazy_mmu::policy::policy;
 use crate::mutation::Mutation;
 
 /// Names of what breaks within one departure, and the fewest departures that break it.
 fn broken(rule: &str, scenario: &ExploreScenario, cpus: u16) -> Vec<(String, usize)> {
+    broken_within(1, rule, scenario, cpus)
+}
+
+fn broken_within(
+    departures: usize,
+    rule: &str,
+    scenario: &ExploreScenario,
+    cpus: u16,
+) -> Vec<(String, usize)> {
     let rule = policy(rule).unwrap();
-    let bounds = Bounds::all(1);
+    let bounds = Bounds::all(departures);
     let strategy = Strategy::Exhaustive;
     let cell = explore(scenario, rule, cpus, bounds, strategy, &mut |_| true).unwrap();
     assert!(cell.exhausted);
@@ -112,4 +121,19 @@ fn a_batch_looked_up_while_preemptible_is_unsafe() {
     // Without a batch nothing else keeps preemption off there.
     let (rule, by) = ("no-power-batch", Mutation::LookUpEarly);
     caught_under(rule, VMALLOC, 1, by, ("unsafe-per-cpu", 0));
+}
+
+/// A thread that begins on another CPU between the look at the mask and the end of the entry.
+#[test]
+fn a_flush_that_is_never_local_misses_no_cpu() {
+    let mut scenario = explore_scenarios().unwrap();
+    scenario.retain(|scenario| scenario.id == "munmap-vs-thread");
+    let mut scenario = scenario.pop().unwrap();
+    for rule in ["mmotm", "mainline-6.1", "mainline-7.0"] {
+        scenario.mutation = None;
+        let found = broken_within(2, rule, &scenario, 2);
+        assert_eq!(found, [("stale-translation".to_owned(), 2)], "{rule}");
+        scenario.mutation = Some(Mutation::NeverLocal);
+        assert_eq!(broken_within(2, rule, &scenario, 2), [], "{rule}");
+    }
 }

@@ -147,7 +147,7 @@ macro_rules! shipped {
     };
 }
 
-const SHIPPED: [&str; 12] = shipped![
+const SHIPPED: [&str; 13] = shipped![
     "unmap-vs-cow",
     "vfree-reuse",
     "two-vmallocs",
@@ -160,6 +160,7 @@ const SHIPPED: [&str; 12] = shipped![
     "sleeping-callback",
     "rt-ptl",
     "set-memory-replacing",
+    "munmap-vs-thread",
 ];
 
 /// The shipped scenarios.
