@@ -82,8 +82,8 @@ pub struct MergeArgs {
 /// A search.
 #[derive(Debug, Args)]
 pub struct ExploreArgs {
-    /// Name of a scenario to explore, or `all`
-    #[arg(value_name = "SCENARIO|all", required = true)]
+    /// Name of a scenario to explore, a file with one (FILE.toml), or `all`
+    #[arg(value_name = "SCENARIO|FILE.toml|all", required = true)]
     pub scenario: Option<String>,
     /// With `all`: these scenarios only
     #[arg(long, value_name = "S,T,...", value_delimiter = ',')]
@@ -144,6 +144,9 @@ pub struct ReplayArgs {
     /// The string that `emu explore` gave: SCENARIO/POLICY/CPUS/emx2:...
     #[arg(value_name = "STRING")]
     pub replay: String,
+    /// The file that has the scenario, if it was explored from one
+    #[arg(long, value_name = "FILE.toml")]
+    pub scenario: Option<PathBuf>,
     /// Draw the steps there, for Perfetto or chrome://tracing
     #[arg(long, value_name = "FILE.json")]
     pub timeline: Option<PathBuf>,
@@ -158,6 +161,9 @@ pub struct ExplainArgs {
     /// Name of an invariant, or the string of a schedule that breaks one
     #[arg(value_name = "KIND|STRING")]
     pub what: String,
+    /// With a string: the file that has the scenario, if it was explored from one
+    #[arg(long, value_name = "FILE.toml")]
+    pub scenario: Option<PathBuf>,
     /// With a string: search its scenario under every policy, with as many departures, and say which close it
     #[arg(long)]
     pub remedies: bool,

@@ -3,27 +3,30 @@
 mod cells;
 mod checkpoint;
 mod jobs;
+mod known;
 
 use super::EXIT_VIOLATION;
 use crate::args::{ExplainArgs, ExploreArgs, ExploreVerb, Piece, ReplayArgs};
 use crate::output::{Place, deliver};
-use crate::plan::policies_named;
 use crate::report::{explore as report, json, steps};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, bail};
 use cells::{How, Job, run_all};
-use emu_linux::explore::{
-    Bounds, Cell, ExploreScenario, Replayed, Strategy, explore_scenarios, replay as again,
-};
+use emu_linux::explore::{Bounds, Cell, Replayed, Strategy};
 use emu_linux::{nearest, policies};
+use known::Known;
 
 /// Explores at once or in pieces.
 pub fn explore(args: &ExploreVerb) -> Result<u8> {
     match &args.piece {
         Some(Piece::Plan(plan)) => {
-            let all = explore_scenarios().context("a shipped scenario is damaged")?;
-            let jobs = jobs_of(&all, &plan.search)?;
+            let known = Known::named(plan.search.scenario.as_deref())?;
+            let jobs = known.jobs(&plan.search)?;
             let cell = |job: &Job<'_>| (job.scenario.id.clone(), job.policy, job.cpus);
-            jobs::plan(plan, &jobs.iter().map(cell).collect::<Vec<_>>())
+            jobs::plan(
+                plan,
+                known.text(),
+                &jobs.iter().map(cell).collect::<Vec<_>>(),
+            )
         }
         Some(Piece::Run(job)) => jobs::run(job),
         Some(Piece::Merge(merge)) => jobs::merge(merge),
@@ -34,65 +37,25 @@ pub fn explore(args: &ExploreVerb) -> Result<u8> {
 /// Explores; 1 if an invariant was broken.
 fn explore_now(args: &ExploreArgs) -> Result<u8> {
     let place = place(args.output.output.as_deref())?;
-    let all = explore_scenarios().context("a shipped scenario is damaged")?;
-    let jobs = jobs_of(&all, args)?;
-    let results = run_all(&jobs, How::typed(args))?;
+    let known = Known::named(args.scenario.as_deref())?;
+    let jobs = known.jobs(args)?;
+    let how = How {
+        file: known.text(),
+        ..How::typed(args)
+    };
+    let results = run_all(&jobs, how)?;
     let found = results.iter().any(|cell| !cell.violations.is_empty());
     let left = jobs.len() - results.len();
     let text = match args.output.json {
         true => json::pretty(&report::Document::new(results, left))?,
-        false => report::text(&results, left),
+        false => report::text(&results, left, known.text().and(args.scenario.as_deref())),
     };
     deliver(&[(&place, &text)])?;
     Ok(if found { EXIT_VIOLATION } else { 0 })
 }
 
-/// The cells that were asked for.
-fn jobs_of<'a>(all: &'a [ExploreScenario], args: &ExploreArgs) -> Result<Vec<Job<'a>>> {
-    let scenarios = named(all, args)?;
-    let policies = policies_named(&args.policies)?;
-    let mut jobs = Vec::new();
-    for &scenario in &scenarios {
-        for policy in &policies {
-            for &cpus in &args.cpus {
-                let policy = policy.name;
-                jobs.push(Job {
-                    scenario,
-                    policy,
-                    cpus,
-                });
-            }
-        }
-    }
-    Ok(jobs)
-}
-
 fn place(output: Option<&std::path::Path>) -> Result<Place> {
     output.map_or(Ok(Place::Stdout), Place::check)
-}
-
-/// The scenarios that were asked for.
-fn named<'a>(all: &'a [ExploreScenario], args: &ExploreArgs) -> Result<Vec<&'a ExploreScenario>> {
-    let find = |id: &str| {
-        all.iter().find(|s| s.id == id).ok_or_else(|| {
-            let ids: Vec<&str> = all.iter().map(|s| s.id.as_str()).collect();
-            let near = nearest(id, ids.iter().copied());
-            let near = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-            anyhow!(
-                "no scenario `{id}` to explore{near} They are: {}",
-                ids.join(", ")
-            )
-        })
-    };
-    match (
-        args.scenario.as_deref().unwrap_or("all"),
-        args.only.is_empty(),
-    ) {
-        ("all", true) => Ok(all.iter().collect()),
-        ("all", false) => args.only.iter().map(|id| find(id)).collect(),
-        (_, false) => bail!("`--only` narrows `emu explore all`; one scenario was named already"),
-        (id, true) => Ok(vec![find(id)?]),
-    }
 }
 
 /// Runs one schedule again; 1 if it breaks an invariant.
@@ -104,7 +67,8 @@ pub fn replay(args: &ReplayArgs) -> Result<u8> {
     {
         bail!("`--timeline` needs a place of its own: name a file that no other output has");
     }
-    let run = again(&args.replay)?;
+    let known = Known::in_file(args.scenario.as_deref())?;
+    let run = known.replay(&args.replay)?;
     let text = match args.output.json {
         true => json::pretty(&run)?,
         false => report::timeline(&run),
@@ -125,16 +89,21 @@ pub fn replay(args: &ReplayArgs) -> Result<u8> {
 /// Says what an invariant asks, or what a schedule breaks.
 pub fn explain(args: &ExplainArgs) -> Result<u8> {
     let text = match emu_linux::invariant::explain(&args.what) {
+        Some(_) if args.scenario.is_some() => bail!(
+            "`--scenario` is the file of a schedule's scenario; `{}` is an invariant",
+            args.what
+        ),
         Some(_) if args.remedies => bail!(
             "`--remedies` searches the scenario of a schedule; `{}` is an invariant",
             args.what
         ),
         Some(rule) => report::rule(&args.what, rule),
         None if args.what.contains('/') => {
-            let run = again(&args.what)?;
+            let known = Known::in_file(args.scenario.as_deref())?;
+            let run = known.replay(&args.what)?;
             let mut text = report::explained(&run);
             if args.remedies {
-                text.push_str(&report::remedies(&run, &remedies(&run)?));
+                text.push_str(&report::remedies(&run, &remedies(&run, &known)?));
             }
             text
         }
@@ -154,10 +123,8 @@ pub fn explain(args: &ExplainArgs) -> Result<u8> {
 }
 
 /// The scenario of a schedule under every policy, with as many departures.
-fn remedies(run: &Replayed) -> Result<Vec<Cell>> {
-    let all = explore_scenarios().context("a shipped scenario is damaged")?;
-    let scenario = all.iter().find(|scenario| scenario.id == run.scenario);
-    let scenario = scenario.with_context(|| format!("no scenario `{}`", run.scenario))?;
+fn remedies(run: &Replayed, known: &Known) -> Result<Vec<Cell>> {
+    let scenario = known.find(&run.scenario)?;
     let job = |policy: &'static str| Job {
         scenario,
         policy,
@@ -170,6 +137,7 @@ fn remedies(run: &Replayed) -> Result<Vec<Cell>> {
         strategy: Strategy::Exhaustive,
         jobs: None,
         checkpoint: None,
+        file: None,
     };
     run_all(&jobs, how)
 }

@@ -43,7 +43,7 @@ fn name(found: &Found) -> String {
 }
 
 /// A table of cells, then the shortest schedule of each thing that broke in the first cell that has it.
-pub fn text(results: &[Cell], left: usize) -> String {
+pub fn text(results: &[Cell], left: usize, file: Option<&str>) -> String {
     let rows = results.iter().map(|cell| {
         let broken = cell.violations.iter().chain(&cell.unfinished);
         let broken: Vec<String> = broken.map(name).collect();
@@ -103,6 +103,9 @@ pub fn text(results: &[Cell], left: usize) -> String {
     if let [cell] = results {
         for found in cell.violations.iter().chain(&cell.unfinished) {
             text.push_str(&format!("\n{}: emu replay {}", found.kind, found.replay));
+            if let Some(file) = file {
+                text.push_str(&format!(" --scenario {file}"));
+            }
         }
         text.push('\n');
     }

@@ -3,6 +3,7 @@
 mod bench;
 mod exec;
 mod explore;
+mod explore_file;
 mod gdb;
 mod hpt;
 mod litmus;

@@ -1,7 +1,7 @@
 //! One schedule again, step by step, from its string.
 
 use super::result::LATE;
-use super::scenario::explore_scenarios;
+use super::scenario::{ExploreScenario, explore_scenarios};
 use super::stage::{ExploreError, Stage};
 use super::step::{StepRecord, digest};
 use crate::config::nearest;
@@ -114,11 +114,18 @@ fn split_digest(text: &str) -> Result<(&str, Option<u32>), ReplayError> {
 /// # Errors
 /// [`ReplayError`], also for a string whose departures this version cannot make, or whose run is another here.
 pub fn replay(text: &str) -> Result<Replayed, ReplayError> {
+    replay_of(&explore_scenarios().unwrap_or_default(), text)
+}
+
+/// As [`replay`], of a schedule of one of these scenarios.
+///
+/// # Errors
+/// [`ReplayError`].
+pub fn replay_of(scenarios: &[ExploreScenario], text: &str) -> Result<Replayed, ReplayError> {
     let parts: Vec<&str> = text.trim().splitn(4, '/').collect();
     let &[id, name, cpus, plan] = parts.as_slice() else {
         return Err(ReplayError::Shape(text.to_owned()));
     };
-    let scenarios = explore_scenarios().unwrap_or_default();
     let scenario = scenarios.iter().find(|scenario| scenario.id == id);
     let scenario = scenario.ok_or_else(|| {
         let ids = scenarios.iter().map(|scenario| scenario.id.clone());

@@ -1,6 +1,6 @@
 //! Scenarios small enough to be explored: TOML, schema-checked.
 
-use super::program::{Op, OpError};
+use super::op::{Op, OpError};
 use crate::config::Preempt;
 use serde::Deserialize;
 
@@ -59,6 +59,24 @@ pub enum ExploreScenarioError {
         /// The address space.
         mm: String,
     },
+    /// A name that no replay string could have.
+    #[error("`id = \"{0}\"`: letters, digits, `-` and `_` are right")]
+    Id(String),
+    /// A line needs what was not made before it.
+    #[error("{of}: `{name}` was not made before; `{made_by} {name}` would")]
+    NotMade {
+        /// The task, or the set-up.
+        of: String,
+        /// An area or an address space.
+        name: String,
+        /// What makes one.
+        made_by: &'static str,
+    },
+    /// A line of a user program where there is none.
+    #[error(
+        "{0}: a line of a user program needs a task with an address space; `mm = \"NAME\"` gives it one"
+    )]
+    NoUser(String),
     /// No task, or too many.
     #[error("{0} tasks: 1 to 4 are right")]
     Tasks(usize),
@@ -95,6 +113,36 @@ fn ops(lines: &[String]) -> Result<Vec<Op>, OpError> {
     lines.iter().map(|line| line.parse()).collect()
 }
 
+/// Refuses lines that need what was not made before; `areas` and `mms` are what was. Adds what these make.
+fn check<'a>(
+    of: &str,
+    lines: &'a [Op],
+    user: bool,
+    (areas, mms): (&mut Vec<&'a str>, &mut Vec<&'a str>),
+) -> Result<(), ExploreScenarioError> {
+    let not_made = |name: &str, made_by| ExploreScenarioError::NotMade {
+        of: of.to_owned(),
+        name: name.to_owned(),
+        made_by,
+    };
+    for line in lines {
+        if let Some(area) = line.needs_area().filter(|area| !areas.contains(area)) {
+            return Err(not_made(area, "vmalloc"));
+        }
+        if let Some(mm) = line.needs_mm().filter(|mm| !mms.contains(mm)) {
+            return Err(not_made(mm, "mm"));
+        }
+        if line.is_of_user() && !user {
+            return Err(ExploreScenarioError::NoUser(of.to_owned()));
+        }
+        areas.extend(line.makes_area());
+        if let Op::Mm(mm) = line {
+            mms.push(mm);
+        }
+    }
+    Ok(())
+}
+
 impl ExploreScenario {
     /// Reads a scenario.
     ///
@@ -108,7 +156,13 @@ impl ExploreScenario {
             Some("rt") => Preempt::Rt,
             Some(other) => return Err(ExploreScenarioError::Preempt(other.to_owned())),
         };
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+        if file.id.is_empty() || !file.id.bytes().all(plain) {
+            return Err(ExploreScenarioError::Id(file.id));
+        }
         let setup = ops(&file.setup)?;
+        let (mut areas, mut mms) = (Vec::new(), Vec::new());
+        check("set-up", &setup, false, (&mut areas, &mut mms))?;
         if !(1..=4).contains(&file.task.len()) {
             return Err(ExploreScenarioError::Tasks(file.task.len()));
         }
@@ -120,8 +174,12 @@ impl ExploreScenario {
                 let (task, mm) = (task.name, mm.clone());
                 return Err(ExploreScenarioError::NoMm { task, mm });
             }
+            let run = ops(&task.run)?;
+            let of = format!("task `{}`", task.name);
+            let made = (&mut areas.clone(), &mut mms.clone());
+            check(&of, &run, task.mm.is_some(), made)?;
             tasks.push(ExploreTask {
-                run: ops(&task.run)?,
+                run,
                 name: task.name,
                 cpu: task.cpu,
                 mm: task.mm,
@@ -196,6 +254,23 @@ mod tests {
             refused(&format!("id = \"x\"\nabout = \"y\"\n{task}")).contains("`mm m` there would")
         );
         assert!(refused("id = \"x\"\nabout = \"y\"\ntask = []").contains("0 tasks"));
+        let id = |id: &str| refused(&format!("id = \"{id}\"\nabout = \"y\"\ntask = []"));
+        assert!(id("x/y").contains("letters, digits"));
+        assert!(id("").contains("letters, digits"));
+        let setup = |line: &str| {
+            refused(&format!(
+                "id = \"x\"\nabout = \"y\"\nsetup = [\"{line}\"]\ntask = []"
+            ))
+        };
+        assert!(setup("read a 0").contains("set-up: `a` was not made before; `vmalloc a` would"));
+        assert!(setup("fork m").contains("`mm m` would"));
+        assert!(setup("store 0").contains("user program"));
+        let of_task = |line: &str| {
+            let task = format!("[[task]]\nname = \"t\"\nrun = [\"{line}\"]");
+            refused(&format!("id = \"x\"\nabout = \"y\"\n{task}"))
+        };
+        assert!(of_task("vfree b").contains("task `t`: `b` was not made before"));
+        assert!(of_task("load 0").contains("task `t`: a line of a user program"));
         assert!(refused("id = \"x\"\nabot = \"y\"\ntask = []").contains("abot"));
         let text = "id = \"x\"\nabout = \"y\"\npreempt = \"some\"\ntask = []";
         assert!(refused(text).contains("none, full or rt"));

@@ -44,6 +44,8 @@ pub struct How<'a> {
     pub jobs: Option<u16>,
     /// Where finished cells are kept.
     pub checkpoint: Option<&'a Path>,
+    /// The text of the scenario, if it is from a file.
+    pub file: Option<&'a str>,
 }
 
 impl<'a> How<'a> {
@@ -63,6 +65,7 @@ impl<'a> How<'a> {
             strategy: strategy(args),
             jobs: args.jobs,
             checkpoint: args.checkpoint.as_deref(),
+            file: None,
         }
     }
 }
@@ -106,7 +109,7 @@ pub fn run_all(jobs: &[Job<'_>], how: How<'_>) -> Result<Vec<Cell>> {
     let mut cells: Vec<Option<Result<Cell>>> = jobs.iter().map(|_| None).collect();
     let mut checkpoint = None;
     if let Some(path) = how.checkpoint {
-        let search = Search::new(how.bounds, format!("{:?}", how.strategy));
+        let search = Search::new(how.bounds, format!("{:?}", how.strategy), how.file);
         let (open, known) = Checkpoint::open(path, &search)?;
         checkpoint = Some(open);
         for cell in known {

@@ -20,16 +20,20 @@ pub struct Search {
     version: String,
     bounds: Bounds,
     strategy: String,
+    /// CRC of the scenario's file, if it is from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<u32>,
 }
 
 impl Search {
-    /// A search with these bounds by this strategy.
-    pub fn new(bounds: Bounds, strategy: String) -> Self {
+    /// A search with these bounds by this strategy, of the scenario in a file's text or of those that are shipped.
+    pub fn new(bounds: Bounds, strategy: String, file: Option<&str>) -> Self {
         Search {
             schema: SCHEMA.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             bounds,
             strategy,
+            file: file.map(|text| crc32fast::hash(text.as_bytes())),
         }
     }
 }
@@ -63,10 +67,15 @@ impl Checkpoint {
                     .with_context(|| format!("{name} is no checkpoint of `emu explore`"))?;
                 if of != *search {
                     bail!(
-                        "{name} is the checkpoint of another search: {} {} by {}; remove it or search as it did",
+                        "{name} is the checkpoint of another search: {} {} by {}{}; remove it or search as it did",
                         of.version,
                         bounds(&of.bounds),
-                        of.strategy
+                        of.strategy,
+                        if of.file == search.file {
+                            ""
+                        } else {
+                            " of another file"
+                        }
                     );
                 }
             } else {

@@ -4,11 +4,12 @@
 //! one of several parts of it by its first departure. Refuses results of another plan.
 
 use super::cells::{How, stop_on_interrupt};
+use super::known::Known;
 use crate::args::{ExploreArgs, MergeArgs, PlanArgs, RunJobArgs};
 use crate::output::deliver;
 use crate::report::{explore as report, json};
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use emu_linux::explore::{Bounds, Cell, Part, Strategy, explore_part, explore_scenarios};
+use emu_linux::explore::{Bounds, Cell, Part, Strategy, explore_part};
 use emu_linux::lazy_mmu::policy::policy;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,6 +29,9 @@ struct PlannedJob {
     job: usize,
     jobs: usize,
     scenario: String,
+    /// The text of its file, if it is from one: the job is done where the file is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    toml: Option<String>,
     policy: String,
     cpus: u16,
     bounds: Bounds,
@@ -45,7 +49,11 @@ struct Done {
 }
 
 /// `emu explore plan`.
-pub fn plan(args: &PlanArgs, cells: &[(String, &'static str, u16)]) -> Result<u8> {
+pub fn plan(
+    args: &PlanArgs,
+    text: Option<&str>,
+    cells: &[(String, &'static str, u16)],
+) -> Result<u8> {
     let place = super::place(args.search.output.output.as_deref())?;
     refuse_unplanned(&args.search)?;
     let how = How::typed(&args.search);
@@ -65,6 +73,7 @@ pub fn plan(args: &PlanArgs, cells: &[(String, &'static str, u16)]) -> Result<u8
                 job: jobs.len(),
                 jobs: cells.len() * parts,
                 scenario: scenario.clone(),
+                toml: text.map(str::to_owned),
                 policy: (*policy).to_owned(),
                 cpus: *cpus,
                 bounds: how.bounds,
@@ -97,9 +106,11 @@ pub fn run(args: &RunJobArgs) -> Result<u8> {
         job.schema,
         env!("CARGO_PKG_VERSION")
     );
-    let scenarios = explore_scenarios().context("a shipped scenario is damaged")?;
-    let scenario = scenarios.iter().find(|s| s.id == job.scenario);
-    let scenario = scenario.with_context(|| format!("no scenario `{}`", job.scenario))?;
+    let known = match &job.toml {
+        Some(text) => Known::in_text(text)?,
+        None => Known::in_file(None)?,
+    };
+    let scenario = known.find(&job.scenario)?;
     let rule = policy(&job.policy).with_context(|| format!("no policy `{}`", job.policy))?;
     ensure!(
         job.part < job.parts && (1..=4).contains(&job.cpus),
@@ -134,6 +145,7 @@ pub fn merge(args: &MergeArgs) -> Result<u8> {
     let place = super::place(args.output.output.as_deref())?;
     let jobs: Vec<PlannedJob> = lines(&args.plan, "a job of `emu explore plan`")?;
     let plan = jobs.first().map(|job| job.plan.clone());
+    let from_file = jobs.first().is_some_and(|job| job.toml.is_some());
     let name = args.plan.display();
     let plan = plan.with_context(|| format!("{name} is empty: no job to merge"))?;
     let whole = jobs.iter().enumerate();
@@ -179,7 +191,7 @@ pub fn merge(args: &MergeArgs) -> Result<u8> {
     let broken = cells.iter().any(|cell| !cell.violations.is_empty());
     let text = match args.output.json {
         true => json::pretty(&report::Document::new(cells, 0))?,
-        false => report::text(&cells, 0),
+        false => report::text(&cells, 0, from_file.then_some("FILE.toml")),
     };
     deliver(&[(&place, &text)])?;
     Ok(u8::from(broken))
