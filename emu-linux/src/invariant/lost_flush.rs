@@ -31,6 +31,7 @@
 //! On threads: exact, as a checked run takes turns. Without them it would be for entries that their own
 //! task flushes; whether another's flush came in time is a matter of the order of the two.
 
+mod entry;
 mod flushed;
 #[cfg(test)]
 mod list_oracle;
@@ -38,16 +39,14 @@ mod pending;
 #[cfg(test)]
 mod tests;
 
-use super::history::{page_words, segment_words};
 use super::mark::hash_of_set;
 use crate::key_map::KeyMap;
 use crate::tracepoint::{Moment, Tracepoint};
-use emu_core::{CpuId, Cycles};
-use emu_mmu::{PageSize, SegmentSize, TlbInvalidate, Vpn};
+use emu_mmu::{PageSize, TlbInvalidate, Vpn};
+pub(super) use entry::Lost;
+use entry::{Before, Entry};
 use flushed::Flushed;
 use pending::{Chain, Pending};
-
-use std::fmt;
 use std::hash::{Hash, Hasher};
 
 /// Name of the rule.
@@ -61,98 +60,6 @@ pub(super) const EXPLANATION: &str = "\
     remembers it, so that accesses silently reach memory that belongs to somebody else. Only \
     tlbie and tlbiel count as proof, not what the kernel believes it flushed; repeated flushes \
     are counted apart and are harmless.";
-
-/// One entry of a batch.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    vpn: Vpn,
-    segment: SegmentSize,
-    size: PageSize,
-    slot: u64,
-    pte: u64,
-    frame: u64,
-    /// Who queued it last, where and when.
-    task: u64,
-    pid: u32,
-    cpu: CpuId,
-    at: Cycles,
-    /// Queued inside a section of its own task.
-    in_section: bool,
-    /// How often it was queued while it pended.
-    times: u64,
-}
-
-impl Entry {
-    /// True if a second queueing of `other` adds nothing to this one.
-    fn is_same(&self, other: &Entry) -> bool {
-        (
-            self.vpn,
-            self.segment,
-            self.size,
-            self.pte,
-            self.frame,
-            self.task,
-            self.in_section,
-        ) == (
-            other.vpn,
-            other.segment,
-            other.size,
-            other.pte,
-            other.frame,
-            other.task,
-            other.in_section,
-        )
-    }
-}
-
-/// What came before the flush.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Before {
-    SectionEnd,
-    TaskExit,
-    PageFreed,
-    PteSet,
-    RunEnd,
-}
-
-/// An entry that was not flushed in time.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lost {
-    entry: Entry,
-    before: Before,
-}
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Entry {
-            vpn,
-            segment,
-            size,
-            slot,
-            pte,
-            frame,
-            pid,
-            cpu,
-            at,
-            ..
-        } = self.entry;
-        write!(
-            f,
-            "vpn {vpn} ({}{}, slot {slot}), queued by pid {pid} on cpu {cpu} at cycle {}, \
-             was not flushed before ",
-            segment_words(segment),
-            page_words(size),
-            at.get()
-        )?;
-        match self.before {
-            Before::SectionEnd => f.write_str("its lazy section ended"),
-            Before::TaskExit => f.write_str("its task exited inside its lazy section"),
-            Before::PageFreed => write!(f, "its frame {frame:#x} was freed"),
-            Before::PteSet => write!(f, "its PTE {pte:#x} was set again"),
-            Before::RunEnd => f.write_str("the run ended"),
-        }
-    }
-}
 
 /// What a task is doing. Gone when all of it is zero.
 #[derive(Clone, Copy, Debug, Default)]

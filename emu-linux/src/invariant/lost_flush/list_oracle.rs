@@ -1,6 +1,7 @@
 //! The rule against a plain list that is searched in full: the chains must agree with it.
 
 use super::*;
+use emu_core::{CpuId, Cycles};
 use emu_mmu::SegmentSize::S256M;
 
 /// The rule and the list, given the same events.

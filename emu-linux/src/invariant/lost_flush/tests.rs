@@ -1,4 +1,6 @@
 use super::*;
+use emu_core::{CpuId, Cycles};
+use emu_mmu::SegmentSize;
 use emu_mmu::SegmentSize::{S1T, S256M};
 
 const A: u64 = 0xa000;
